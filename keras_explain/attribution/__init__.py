@@ -1,0 +1,48 @@
+"""Where a model looks: attribution methods."""
+
+from keras_explain.attribution.backprop import DeconvNet, GuidedBackprop
+from keras_explain.attribution.cam import (
+    ElementwiseGradCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    XGradCAM,
+)
+from keras_explain.attribution.eigen_cam import EigenCAM, EigenGradCAM
+from keras_explain.attribution.gap_cam import CAM
+from keras_explain.attribution.gradient import (
+    Gradient,
+    InputXGradient,
+    Saliency,
+    Sensitivity,
+)
+from keras_explain.attribution.guided_grad_cam import GuidedGradCAM
+from keras_explain.attribution.mask_cam import AblationCAM, ScoreCAM
+from keras_explain.attribution.noise import SmoothGrad, SquareGrad, VarGrad
+from keras_explain.attribution.path import IntegratedGradients
+
+__all__ = [
+    "CAM",
+    "AblationCAM",
+    "DeconvNet",
+    "EigenCAM",
+    "EigenGradCAM",
+    "ElementwiseGradCAM",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "Gradient",
+    "GuidedBackprop",
+    "GuidedGradCAM",
+    "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
+    "LayerCAM",
+    "Saliency",
+    "ScoreCAM",
+    "Sensitivity",
+    "SmoothGrad",
+    "SquareGrad",
+    "VarGrad",
+    "XGradCAM",
+]

@@ -1,0 +1,199 @@
+"""Refuses models and inputs that could only give a wrong explanation."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.errors import ExplainWarning, message
+from keras_explain.engine.graph import Graph
+
+
+def check_model(model: Any) -> None:
+    """Raises unless `model` is a Keras 3 model on TensorFlow."""
+    module = type(model).__module__
+    names = {base.__module__.split(".")[0] for base in type(model).__mro__}
+    if "tf_keras" in names:
+        raise TypeError(
+            message(
+                "This is a Keras 2 model; keras_explain opens Keras 3 models.",
+                f"{type(model).__name__} of the package tf_keras",
+                "Save it with `model.save('model.keras')` and load the file "
+                "with `keras.saving.load_model`; unset TF_USE_LEGACY_KERAS "
+                "if it is set.",
+            )
+        )
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            message(
+                "An explainer takes a keras.Model.",
+                f"{type(model).__name__} of the module {module}",
+                "Wrap a layer with `keras.Sequential([layer])`.",
+            )
+        )
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            message(
+                "keras_explain works with the TensorFlow backend of Keras.",
+                f"backend {backend!r}",
+                "Set the environment variable KERAS_BACKEND=tensorflow "
+                "before Keras is imported.",
+            )
+        )
+
+
+def check_built(model: keras.Model) -> None:
+    """Raises if the model has no weights yet."""
+    if not model.built:
+        raise ValueError(
+            message(
+                "The model is not built: it has no weights to explain.",
+                f"model {model.name!r}",
+                "Call it on a batch, train it or load its weights first.",
+            )
+        )
+
+
+def standardize(model: keras.Model, inputs: Any) -> Any:
+    """Returns the inputs as tensors the model takes, or raises.
+
+    Integer images become float32; token numbers stay integers.
+    """
+    expected = _expected(model, inputs)
+    flat = [
+        _standardize(value, name, spec)
+        for value, (name, spec) in zip(
+            tf.nest.flatten(inputs), expected, strict=True
+        )
+    ]
+    sizes = {t.shape[0] for t in flat if t.shape[0] is not None}
+    if len(sizes) > 1:
+        raise ValueError(
+            message(
+                "All inputs need the same number of samples.",
+                f"{sorted(sizes)} samples",
+            )
+        )
+    return tf.nest.pack_sequence_as(inputs, flat)
+
+
+def _expected(model: keras.Model, inputs: Any) -> list[tuple[str, Any]]:
+    """Pairs each flat input with its name and what the model declares."""
+    count = len(tf.nest.flatten(inputs))
+    specs = _declared(model)
+    if specs is None:
+        return [(f"input {k}", None) for k in range(count)]
+    if isinstance(inputs, dict):
+        by_name = {spec.name: spec for spec in specs}
+        if set(by_name) == set(inputs):
+            return [(key, by_name[key]) for key in sorted(inputs)]
+        received = f"the names {sorted(inputs)}"
+    else:
+        received = f"{count} input{'s' * (count != 1)}"
+        if count == len(specs):
+            return [(spec.name, spec) for spec in specs]
+    raise ValueError(
+        message(
+            f"The model takes {len(specs)} input{'s' * (len(specs) != 1)}: "
+            f"{', '.join(repr(spec.name) for spec in specs)}.",
+            received,
+            "Pass a list in this order or a dict with these names.",
+        )
+    )
+
+
+def _declared(model: keras.Model) -> list | None:
+    try:
+        return list(model.inputs) or None
+    except (AttributeError, ValueError, TypeError):  # subclassed
+        return None
+
+
+def _standardize(value: Any, name: str, spec: Any) -> tf.Tensor:
+    if not tf.is_tensor(value):
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiub":
+            raise TypeError(
+                message(
+                    f"Input {name!r} must hold numbers.",
+                    f"dtype {value.dtype}",
+                    "Decode images and look tokens up before.",
+                )
+            )
+    tensor = tf.convert_to_tensor(value)
+    declared = (
+        None if spec is None else keras.backend.standardize_dtype(spec.dtype)
+    )
+    if declared is not None and "int" in declared:
+        tensor = tf.cast(tensor, declared)
+    elif declared is not None or tensor.dtype in (tf.uint8, tf.float64):
+        tensor = tf.cast(tensor, tf.float32)
+    elif tensor.dtype.is_floating:
+        tensor = tf.cast(tensor, tf.float32)
+    _check_shape(tensor.shape, name, spec)
+    return tensor
+
+
+def _check_shape(shape: tf.TensorShape, name: str, spec: Any) -> None:
+    if shape.rank is None:
+        raise ValueError(f"The rank of input {name!r} is not known.")
+    if spec is None:
+        if shape.rank == 0:
+            raise ValueError(f"Input {name!r} has no batch axis.")
+        return
+    expected = tuple(spec.shape)
+    wrong = shape.rank != len(expected) or any(
+        want is not None and got is not None and want != got
+        for want, got in zip(expected[1:], shape[1:], strict=False)
+    )
+    if not wrong:
+        return
+    mend = ""
+    if shape.rank == len(expected) - 1:
+        mend = "A single sample needs a batch axis: `inputs[None]`."
+    elif shape.rank == len(expected):
+        if shape[-1] == expected[1] and shape[1] == expected[-1]:
+            mend = "The channels are first: transpose them to the last axis."
+        elif shape[-1] != expected[-1]:
+            mend = f"The last axis must hold {expected[-1]} channels."
+        else:
+            mend = "Resize the inputs to this shape."
+    raise ValueError(
+        message(
+            f"Input {name!r} of the model has shape {expected}.",
+            f"inputs of shape {tuple(shape)}",
+            mend,
+        )
+    )
+
+
+def check_scale(graph: Graph, inputs: Any) -> None:
+    """Warns about images on a scale the model rescales away.
+
+    A model that begins by dividing by 255 expects pixels up to 255; given
+    pixels up to 1 it sees black pictures only.
+    """
+    flat = tf.nest.flatten(inputs)
+    if len(flat) != 1 or flat[0].shape.rank != 4 or not graph.calls:
+        return
+    leading = [
+        c.operation for c in graph.layers if c.parents == (-1,) and c.on_path
+    ]
+    rescaling = [op for op in leading if type(op).__name__ == "Rescaling"]
+    if not rescaling:
+        return
+    scale = float(np.max(np.abs(np.asarray(rescaling[0].scale))))
+    largest = float(tf.reduce_max(tf.abs(flat[0])))
+    if scale < 0.05 and 0 < largest <= 1.0:
+        warnings.warn(
+            f"The largest pixel is {largest:.3g}, and the model begins by "
+            f"multiplying with {scale:.3g}: it expects pixels up to "
+            f"{1 / scale:.0f}. Pass the images on that scale.",
+            ExplainWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,360 @@
+"""The one door of every attribution method."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine import batching, checks
+from keras_explain.engine.errors import ExplainWarning, message
+from keras_explain.engine.explanation import Explanation
+from keras_explain.engine.graph import Call, Graph, record
+from keras_explain.engine.interception import TRACE_LOCK
+from keras_explain.engine.rules import Rule
+from keras_explain.engine.score import Evaluation, ScoreFunction
+from keras_explain.engine.targets import Class, Target, as_target
+
+
+class Attribution(NamedTuple):
+    """What the mathematics of a method returns.
+
+    Attributes:
+        values: The attributions, in the structure of the point or a map.
+        evaluation: The run on the inputs as they are.
+        delta: `(batch,)` completeness error, if the method is complete.
+        notes: Tensors that `Explainer._check` wants to see.
+    """
+
+    values: Any
+    evaluation: Evaluation
+    delta: tf.Tensor | None = None
+    notes: dict[str, tf.Tensor] = {}  # noqa: RUF012 - read only
+
+
+class Explainer:
+    """Explains the score of a target by what went into it.
+
+    Every method is used in the same two ways:
+
+        maps = explainer(images, target=None)          # tensors
+        explanation = explainer.explain(images)        # NumPy and pictures
+
+    The model is not changed, and its weights are read at every call, so that
+    an explainer follows a model that trains. The computation is compiled
+    once for each rank and dtype of the inputs.
+
+    Args:
+        model: A built `keras.Model` of any kind. Not changed.
+        layer: Layer, or its path (`"backbone/conv5"`, `"encoder:0"` for the
+            first of several calls), to attribute to the output of; `None`
+            for the inputs. A class activation map uses this layer, and with
+            `None` the last feature map of the model.
+
+    Call arguments:
+        inputs: `(batch, ...)` array or tensor, as the model takes it after
+            preprocessing; a list or dict for models with several inputs.
+        target: `None` for the class predicted for each sample; a class
+            index; an array of one for each sample; or a
+            `keras_explain.Target`.
+
+    Raises:
+        TypeError: If the model is no Keras 3 model.
+        ValueError: If the model is not built, the inputs do not fit it or
+            hold NaN or infinity, or there is no such layer or class.
+    """
+
+    catalogue_name: ClassVar[str] = ""
+    # Rows a model sees at once in methods that take many samples of a batch.
+    batch_size = 32
+
+    def __init__(self, model: keras.Model, *, layer: Any = None):
+        checks.check_model(model)
+        self.model = model
+        self.layer = layer
+        self._functions: dict[Any, Callable] = {}
+        self._specs: dict[Any, list[tf.TensorSpec]] = {}
+
+    def __call__(self, inputs: Any, target: Any = None) -> Any:
+        """Returns the attributions as tensors; also inside `tf.function`."""
+        return self._run(inputs, as_target(target))["maps"]
+
+    def explain(
+        self,
+        data: Any,
+        target: Any = None,
+        batch_size: int = 32,
+        verbose: bool | str = "auto",
+    ) -> Explanation:
+        """Explains data of any length in batches.
+
+        Args:
+            data: Array, list, dict, `tf.data.Dataset` or `PyDataset` of
+                inputs, or of `(inputs, labels)`, which are left aside.
+            target: As in a call; an array has one index for each sample.
+            batch_size: Most samples in memory at once.
+            verbose: Whether to show a progress bar; `"auto"` where there is
+                more than one batch and someone to see it.
+
+        Returns:
+            An `Explanation`, in NumPy.
+        """
+        target = as_target(target)
+        parts, seen, layer = [], [], None
+        with batching.progress(data, batch_size, verbose) as advance:
+            for inputs, rows in batching.batches(data, batch_size):
+                results = self._run(inputs, target.rows(rows), rows)
+                layer = results.pop("layer")
+                parts.append(tf.nest.map_structure(np.asarray, results))
+                seen.append(inputs)
+                advance()
+        whole = {
+            name: batching.concatenate([part[name] for part in parts])
+            for name in parts[0]
+        }
+        return Explanation(
+            inputs=batching.concatenate(seen),
+            attributions=whole["maps"],
+            target=whole.get("index"),
+            scores=whole["score"],
+            method=self.catalogue_name,
+            config=self.get_config(),
+            layer=layer,
+            delta=whole.get("delta"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the options, such that JSON can hold them."""
+        return {
+            name: _plain(getattr(self, name)) for name in self._option_names()
+        }
+
+    @classmethod
+    def from_config(
+        cls, model: keras.Model, config: dict[str, Any]
+    ) -> Explainer:
+        """Makes an explainer of `model` with options of `get_config`."""
+        return cls(model, **config)
+
+    @classmethod
+    def _option_names(cls) -> list[str]:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+    # What a method defines.
+
+    def _attribute(self, function: ScoreFunction) -> Attribution:
+        """The mathematics, under trace."""
+        raise NotImplementedError
+
+    def _call(self, graph: Graph) -> Call | None:
+        """The call whose output is attributed to; `None` for the inputs."""
+        return None if self.layer is None else graph.find(self.layer)
+
+    def _rules(self, graph: Graph) -> dict[tuple[str, int], Rule]:
+        """The rules of the backward pass."""
+        return {}
+
+    def _extra(
+        self, inputs: Any, rows: slice | None, graph: Graph
+    ) -> dict[str, Any]:
+        """Tensors of this batch beyond its inputs, such as a baseline."""
+        return {}
+
+    def _check(self, notes: dict[str, tf.Tensor]) -> None:
+        """Raises or warns about what the computation noticed."""
+
+    # What the engine does with it.
+
+    def _bind(self, function: ScoreFunction) -> ScoreFunction:
+        """Returns the function seen from this method's layer and rules."""
+        return function.seen_from(
+            self._call(function.graph), self._rules(function.graph)
+        )
+
+    def _run(
+        self, inputs: Any, target: Target, rows: slice | None = None
+    ) -> dict[str, Any]:
+        checks.check_built(self.model)
+        inputs = checks.standardize(self.model, inputs)
+        flat = tf.nest.flatten(inputs)
+        specs = self._spec(inputs, flat)
+        with tf.init_scope():
+            graph = record(self.model, specs)
+        batch = flat[0].shape[0]
+        target.check(graph, batch)
+        number = tf.shape(flat[0])[0] if batch is None else batch
+        parameters = [
+            leaf.parameters(number, graph) for leaf in target.leaves()
+        ]
+        extra = self._extra(inputs, rows, graph)
+        arguments = (inputs, parameters, extra)
+        function = self._compiled(arguments, specs, graph, target)
+        results = function(*tf.nest.flatten(arguments))
+        if tf.executing_eagerly():
+            self._diagnose(results, inputs, graph, target)
+        call = self._call(graph)
+        results["layer"] = None if call is None else graph.address(call)
+        for private in ("finite", "notes"):
+            results.pop(private)
+        return results
+
+    def _spec(self, inputs: Any, flat: list[tf.Tensor]) -> Any:
+        """The shapes to compile for: the first seen, then ever more open."""
+        key = (
+            str(tf.nest.map_structure(lambda t: t.dtype.name, inputs)),
+            tuple(t.shape.rank for t in flat),
+        )
+        known = self._specs.get(key)
+        shapes = [[None, *t.shape[1:]] for t in flat]
+        if known:
+            shapes = [
+                [a if a == b else None for a, b in zip(s, spec.shape)]  # noqa: B905
+                for s, spec in zip(shapes, known, strict=True)
+            ]
+        found = [
+            tf.TensorSpec(shape, t.dtype)
+            for shape, t in zip(shapes, flat, strict=True)
+        ]
+        self._specs[key] = found
+        return tf.nest.pack_sequence_as(inputs, found)
+
+    def _compiled(
+        self, arguments: Any, specs: Any, graph: Graph, target: Target
+    ) -> Callable:
+        inputs, parameters, extra = arguments
+        rest = tf.nest.map_structure(_open_spec, (parameters, extra))
+        key = (repr(specs), repr(rest), target.signature(), id(graph))
+        if key in self._functions:
+            return self._functions[key]
+        structure = (specs, *rest)
+
+        def compute(*flat: tf.Tensor) -> dict[str, Any]:
+            given, values, more = tf.nest.pack_sequence_as(structure, flat)
+            function = ScoreFunction(
+                model=self.model,
+                graph=graph,
+                inputs=given,
+                target=target,
+                parameters=values,
+                extra=more,
+            )
+            return self._results(self._bind(function))
+
+        with TRACE_LOCK, tf.init_scope():
+            made = tf.function(compute, autograph=False)
+            concrete = made.get_concrete_function(*tf.nest.flatten(structure))
+        self._functions[key] = concrete
+        return concrete
+
+    def _results(self, function: ScoreFunction) -> dict[str, Any]:
+        """The tensors a compiled function returns."""
+        found = self._attribute(function)
+        finite = [
+            tf.reduce_all(tf.math.is_finite(t))
+            for t in tf.nest.flatten(function.inputs)
+            if t.dtype.is_floating
+        ]
+        results = {
+            "maps": found.values,
+            "score": found.evaluation.score,
+            "finite": tf.reduce_all(tf.stack(finite or [tf.constant(True)])),
+            "notes": dict(found.notes),
+        }
+        if isinstance(function.target, Class):
+            results["index"] = found.evaluation.indices[0]
+        if found.delta is not None:
+            results["delta"] = found.delta
+        return results
+
+    def _diagnose(
+        self,
+        results: dict[str, Any],
+        inputs: Any,
+        graph: Graph,
+        target: Target,
+    ) -> None:
+        if not bool(results["finite"]):
+            raise ValueError(
+                message(
+                    "The inputs hold NaN or infinite values.",
+                    _where(inputs),
+                    "Clean them first: `np.nan_to_num(inputs)`.",
+                )
+            )
+        checks.check_scale(graph, inputs)
+        self._check(results["notes"])
+        _warn_about(results, target)
+
+
+def _open_spec(tensor: Any) -> tf.TensorSpec:
+    tensor = tf.convert_to_tensor(tensor)
+    shape = tensor.shape
+    open_shape = [None, *shape[1:]] if shape.rank else []
+    return tf.TensorSpec(open_shape, tensor.dtype)
+
+
+def _where(inputs: Any) -> str:
+    for k, tensor in enumerate(tf.nest.flatten(inputs)):
+        wrong = ~np.isfinite(np.asarray(tensor, np.float64))
+        if wrong.any():
+            samples = np.unique(np.nonzero(wrong)[0])[:8].tolist()
+            return f"{int(wrong.sum())} in input {k}, samples {samples}"
+    return "values that overflow in float32"
+
+
+def _warn_about(results: dict[str, Any], target: Target) -> None:
+    scores = np.asarray(results["score"])
+    of = getattr(target, "of", "logit")
+    if of == "probability" and np.any((scores > 1 - 1e-6) | (scores < 1e-6)):
+        _warn(
+            "The softmax is saturated: the probability of "
+            f"{int(np.sum((scores > 1 - 1e-6) | (scores < 1e-6)))} of "
+            f"{len(scores)} samples is within 1e-6 of 0 or 1, and its "
+            "gradient has vanished. Explain the logit: `Class(index)`."
+        )
+    largest = _largest(results["maps"])
+    if not np.all(np.isfinite(largest)):
+        _warn(
+            "Some attributions are not finite: the model overflows on these "
+            "inputs. Explain it under the float32 policy."
+        )
+    dead = np.nonzero(largest == 0)[0]
+    if dead.size:
+        _warn(
+            f"The map of {dead.size} of {len(largest)} samples is zero "
+            f"everywhere (samples {dead[:8].tolist()}). The score does not "
+            "depend on the layer there, or everything speaks against the "
+            "target: explain another class, or pass an earlier `layer`."
+        )
+
+
+def _largest(maps: Any) -> np.ndarray:
+    flat = [np.asarray(m) for m in tf.nest.flatten(maps)]
+    each = [np.abs(m).reshape(len(m), -1).max(axis=1, initial=0) for m in flat]
+    return np.max(each, axis=0)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, ExplainWarning, stacklevel=6)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Explainer):
+        return {"method": value.catalogue_name, "config": value.get_config()}
+    if isinstance(value, keras.Layer):
+        return value.name
+    if isinstance(value, np.ndarray) or tf.is_tensor(value):
+        return np.asarray(value).tolist()
+    if callable(value):
+        return getattr(value, "__name__", repr(value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

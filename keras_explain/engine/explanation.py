@@ -1,0 +1,182 @@
+"""What an explainer found out about a batch, to look at and to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.errors import message
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """Attributions of a batch, with all that is needed to read them.
+
+    Attributes:
+        inputs: What was explained, as NumPy; a list or dict for models with
+            several inputs.
+        attributions: In the structure and shape of the inputs for pixel
+            methods, `(batch, height, width)` for class activation maps, in
+            the shape of the layer's output with `layer=`.
+        target: `(batch,)` class indices, or `None` if the target is no class.
+        scores: `(batch,)` float32, the explained score of each sample.
+        method: Name of the method in the catalogue.
+        config: Its options.
+        layer: Address of the layer that was used, or `None`.
+        delta: `(batch,)` completeness error (sum of the attributions minus
+            what they should add up to), or `None` if the method makes no
+            such claim.
+    """
+
+    inputs: Any
+    attributions: Any
+    target: np.ndarray | None
+    scores: np.ndarray
+    method: str
+    config: dict[str, Any]
+    layer: str | None = None
+    delta: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        shapes = tf.nest.map_structure(np.shape, self.attributions)
+        layer = f", layer={self.layer!r}" if self.layer else ""
+        return f"<Explanation by {self.method}, shape={shapes}{layer}>"
+
+    def _picture(self) -> tuple[Any, np.ndarray]:
+        """The input and attribution that can be drawn together."""
+        maps = tf.nest.flatten(self.attributions)
+        inputs = tf.nest.flatten(self.inputs)
+        for attribution in maps:
+            for array in inputs:
+                if _fit(array, attribution):
+                    return array, attribution
+        return None, maps[0]
+
+    def heatmap(self, **options: Any) -> np.ndarray:
+        """Returns `(batch, height, width, 3)` uint8 pictures.
+
+        Args:
+            options: Those of `keras_explain.plots.heatmap`.
+        """
+        from keras_explain import plots
+
+        images, maps = self._picture()
+        return np.stack(
+            [
+                plots.heatmap(m, None if images is None else images[k],
+                              **options)
+                for k, m in enumerate(maps)
+            ]
+        )  # fmt: skip
+
+    def plot(self, **options: Any) -> Any:
+        """Returns a matplotlib figure: pictures, sequences or bars.
+
+        Args:
+            options: Those of `keras_explain.plots.plot_attributions`.
+        """
+        from keras_explain import plots
+
+        images, maps = self._picture()
+        titles = options.pop("titles", None) or self.titles()
+        return plots.plot_attributions(images, maps, titles=titles, **options)
+
+    def titles(self) -> list[str]:
+        """Returns a line for each sample: the class and its score."""
+        if self.target is None:
+            return [f"score {score:.3g}" for score in self.scores]
+        return [
+            f"class {index}, score {score:.3g}"
+            for index, score in zip(self.target, self.scores, strict=True)
+        ]
+
+    def _repr_png_(self) -> bytes:
+        from keras_explain import plots
+
+        return plots.to_png(self.plot())
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a `.npz` file, aside first and then renamed.
+
+        Args:
+            path: File to write; an existing one is replaced.
+        """
+        arrays: dict[str, Any] = {"scores": self.scores}
+        structures = {}
+        for name in ("inputs", "attributions"):
+            value = getattr(self, name)
+            structures[name] = _skeleton(value)
+            for k, array in enumerate(tf.nest.flatten(value)):
+                arrays[f"{name}_{k}"] = array
+        for name in ("target", "delta"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
+        about = {
+            "method": self.method,
+            "config": self.config,
+            "layer": self.layer,
+            "structures": structures,
+        }
+        arrays["about"] = np.array(json.dumps(about))
+        _write_aside(os.fspath(path), arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Explanation:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            values = {}
+            for name, skeleton in about.pop("structures").items():
+                count = len(tf.nest.flatten(skeleton))
+                flat = [file[f"{name}_{k}"] for k in range(count)]
+                values[name] = tf.nest.pack_sequence_as(skeleton, flat)
+            for name in ("target", "delta"):
+                values[name] = file[name] if name in file else None
+            return cls(scores=file["scores"], **values, **about)
+
+
+def _fit(array: np.ndarray, attribution: np.ndarray) -> bool:
+    """Whether an attribution belongs on an input of this shape."""
+    if np.shape(array) == np.shape(attribution):
+        return True
+    spatial = np.shape(array)[:-1]
+    return len(spatial) > 1 and spatial == np.shape(attribution)
+
+
+def _skeleton(value: Any) -> Any:
+    """The structure without the arrays, as JSON can hold it."""
+    if isinstance(value, dict):
+        return {key: _skeleton(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_skeleton(item) for item in value]
+    return 0
+
+
+def _write_aside(path: str, arrays: dict[str, Any]) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        handle, aside = tempfile.mkstemp(dir=folder, suffix=".part")
+    except OSError as error:
+        raise OSError(
+            message(
+                "The explanation cannot be written there.",
+                f"path={path!r} ({error.strerror})",
+                "Make the folder first, or choose one that you may write to.",
+            )
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
