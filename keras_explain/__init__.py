@@ -24,17 +24,16 @@ from keras_explain.attribution import (
     VarGrad,
     XGradCAM,
 )
+from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import ExplainWarning
 from keras_explain.engine.explainer import Explainer
 from keras_explain.engine.explanation import Explanation
-from keras_explain.engine.targets import (
+from keras_explain.engine.targets import Output, Target
+from keras_explain.engine.unit_targets import (
     Channel,
-    Class,
     Direction,
     LayerActivation,
     Neuron,
-    Output,
-    Target,
 )
 from keras_explain.version import __version__
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import ClassVar
 
-
 from keras_explain.attribution.gradient import Gradient
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.composites import Composite, kinds

@@ -13,21 +13,32 @@ from keras_explain.attribution.class_activation import (
     weighted_sum,
 )
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import INPUT, Call, Graph
 from keras_explain.engine.interception import FusedActivation
 from keras_explain.engine.score import ScoreFunction
-from keras_explain.engine.targets import Class
 
 _POOLS = (
     keras.layers.GlobalAveragePooling1D,
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalAveragePooling3D,
 )
-_NOTHING = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape,
-            keras.layers.Activation, keras.layers.Softmax,
-            FusedActivation)  # fmt: skip
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+# What may stand between the average and the linear layer, and what after it.
+_NOTHING = {"Dropout", "Flatten", "Reshape", "Identity"}
+_HEADS = _NOTHING | {
+    "Activation",
+    "Softmax",
+    "softmax",
+    "Sigmoid",
+    "sigmoid",
+}
 
 
 class _Ending(NamedTuple):
@@ -42,19 +53,19 @@ def _before(call: Call, graph: Graph) -> Call | None:
     """The call that made the input, models and inactive layers set aside."""
     while len(call.parents) == 1 and call.parents[0] != INPUT:
         call = graph.calls[call.parents[0]]
-        if not isinstance(call.operation, (*_NOTHING, keras.Model)):
+        if not _skips(call, _NOTHING):
             return call
     return None
 
 
+def _skips(call: Call, kinds: set[str]) -> bool:
+    return call.kind in kinds or isinstance(call.operation, keras.Model)
+
+
 def _ending(graph: Graph) -> _Ending | None:
-    last = [
-        c
-        for c in graph.calls
-        if c.on_path and not isinstance(c.operation, (*_NOTHING, keras.Model))
-    ]
+    last = [c for c in graph.calls if c.on_path and not _skips(c, _HEADS)]
     linear = last[-1] if last and len(graph.heads) == 1 else None
-    if linear is None or not isinstance(linear.operation, keras.layers.Dense):
+    if linear is None or not _is_linear(linear):
         return None
     # A layer with a fused activation has its own output after it, so the
     # graph's parents lead through the activation.
@@ -67,13 +78,17 @@ def _ending(graph: Graph) -> _Ending | None:
     return _Ending(feature_map, pool, linear)
 
 
+def _is_linear(call: Call) -> bool:
+    """A Dense layer, or a convolution of one cell as MobileNet has it."""
+    if isinstance(call.operation, _CONVOLUTIONS):
+        return set(call.operation.kernel_size) == {1}
+    return isinstance(call.operation, keras.layers.Dense)
+
+
 def _averages(call: Call) -> bool:
     if isinstance(call.operation, _POOLS):
         return True
-    axes = getattr(call.operation, "axis", None)
-    return (
-        call.kind == "Mean" and axes is not None and len(call.shape or ()) == 2
-    )
+    return call.kind == "Mean" and len(call.shape or ()) == 2
 
 
 def _before_raw(call: Call, graph: Graph) -> Call | None:
@@ -170,6 +185,7 @@ class CAM(ClassActivationMap):
         ending = _ending(function.graph)
         at = function.evaluate()
         kernel = tf.cast(ending.linear.operation.kernel, tf.float32)
+        kernel = tf.reshape(kernel, kernel.shape[-2:])
         weights = tf.gather(tf.transpose(kernel), at.indices[0])
         maps = weighted_sum(tf.cast(at.point, tf.float32), weights)
         return Attribution(to_inputs(maps, function), at)

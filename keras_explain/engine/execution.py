@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_explain.engine import interception
-from keras_explain.engine.graph import path_of
+from keras_explain.engine.recording import path_of
 from keras_explain.engine.rules import Rule
 
 Key = tuple[str, int]

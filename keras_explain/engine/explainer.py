@@ -12,13 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import batching, checks
+from keras_explain.engine.class_target import Class, as_target
 from keras_explain.engine.errors import ExplainWarning, message
 from keras_explain.engine.explanation import Explanation
-from keras_explain.engine.graph import Call, Graph, record
+from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
+from keras_explain.engine.recording import record
 from keras_explain.engine.rules import Rule
 from keras_explain.engine.score import Evaluation, ScoreFunction
-from keras_explain.engine.targets import Class, Target, as_target
+from keras_explain.engine.targets import Target
 
 
 class Attribution(NamedTuple):
@@ -34,7 +36,7 @@ class Attribution(NamedTuple):
     values: Any
     evaluation: Evaluation
     delta: tf.Tensor | None = None
-    notes: dict[str, tf.Tensor] = {}  # noqa: RUF012 - read only
+    notes: dict[str, tf.Tensor] = {}
 
 
 class Explainer:

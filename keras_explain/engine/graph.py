@@ -9,37 +9,16 @@ the scores and the logits, and which nonlinearities no rule could reach.
 from __future__ import annotations
 
 import dataclasses
-import weakref
-from collections.abc import Iterable
+import functools
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_explain.engine import interception
 from keras_explain.engine.errors import message, near
 
 INPUT = -1  # the parent of a call that is fed by the model's inputs
 
-# TensorFlow ops that hand a tensor on unchanged (up to its number format).
-_TRANSPARENT = {"Identity", "IdentityN", "Cast", "CheckNumerics", "Snapshot"}
-_LINEAR_HEADS = {
-    "BiasAdd",
-    "MatMul",
-    "BatchMatMulV2",
-    "Add",
-    "AddV2",
-    "Einsum",
-    "Conv2D",
-    "Mean",
-    "Reshape",
-    "Squeeze",
-    "Sub",
-    "Mul",
-    "Relu",
-    "Tanh",
-    "LogSoftmax",
-}
 _POOLING = (
     "MaxPooling",
     "AveragePooling",
@@ -210,11 +189,25 @@ class Graph:
         return tuple(c for c in self.layers if c.on_path and self._maps(c))
 
     def _maps(self, call: Call) -> bool:
+        """Whether the output is a feature map with positions left."""
         shape = call.shape
         if shape is None or len(shape) < 3 or call.num_outputs != 1:
             return False
-        sizes = shape[1:-1]
-        return shape[-1] is not None and any(s is None or s > 1 for s in sizes)
+        return shape[-1] is not None and call.index not in self._pooled
+
+    @functools.cached_property
+    def _pooled(self) -> frozenset[int]:
+        """Calls after which the positions are averaged away.
+
+        The gate of a squeeze-and-excitation block is one, and the map that
+        it is multiplied with is not.
+        """
+        found: set[int] = set()
+        for call in self.calls:
+            averages = call.kind.startswith("Global") or call.kind == "Mean"
+            if averages or (call.parents and found.issuperset(call.parents)):
+                found.add(call.index)
+        return frozenset(found)
 
     def automatic_spatial(self) -> Call | None:
         """The last feature map before the positions are pooled away.
@@ -284,206 +277,3 @@ def _has_weights(operation: Any) -> bool:
         getattr(operation, "trainable_variables", None)
         or getattr(operation, "variables", None)
     )
-
-
-def producer(tensor: tf.Tensor) -> tf.Tensor:
-    """Steps back over ops that only hand a tensor on."""
-    while tensor.op.type in _TRANSPARENT:
-        index = tensor.value_index if tensor.op.type == "IdentityN" else 0
-        tensor = tensor.op.inputs[index]
-    return tensor
-
-
-def pre_activation(output: tf.Tensor) -> tuple[str, tf.Tensor]:
-    """Returns the kind of the final nonlinearity and what it was applied to.
-
-    It reads the TensorFlow graph under trace, so that a softmax is found
-    wherever it was written: fused, as a layer, as a `keras.ops` node or as
-    a raw op in a subclassed model's `call`.
-    """
-    tensor = producer(output)
-    kind = tensor.op.type
-    if kind == "Softmax":
-        return "softmax", tensor.op.inputs[0]
-    if kind == "Sigmoid":
-        return "sigmoid", tensor.op.inputs[0]
-    if kind in _LINEAR_HEADS or kind.startswith(("Conv", "Depthwise")):
-        return "linear", output
-    return "unknown", output
-
-
-class _Recorder:
-    """The handler that fills a `Graph`."""
-
-    def __init__(self, model: keras.Model, inputs: Iterable[tf.Tensor]):
-        self.names = {
-            key: path
-            for key, (path, _) in interception.operations(model).items()
-        }
-        self.graph = tf.compat.v1.get_default_graph()
-        self.made_by = {id(tensor): INPUT for tensor in inputs}
-        self.kept: list[Any] = list(inputs)  # ids stay unique while alive
-        self.calls: list[dict[str, Any]] = []
-        self.counts: dict[str, int] = {}
-        self.stack: list[tuple[str, set[str]]] = []
-        self.seen = 0
-
-    def _ops_since(self) -> set[str]:
-        ops = self.graph.get_operations()
-        types = {op.type for op in ops[self.seen :]}
-        self.seen = len(ops)
-        return types
-
-    def __call__(
-        self, operation: Any, call: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        if tf.compat.v1.get_default_graph() is not self.graph:
-            return call(*args, **kwargs)  # the body of a loop: one opaque call
-        path = path_of(operation, self.names)
-        if self.stack:
-            self.stack[-1][1].update(self._ops_since())
-        enclosing = self.stack[-1][0] if self.stack else ""
-        occurrence = self.counts.get(path, 0)
-        self.counts[path] = occurrence + 1
-        self.stack.append((path, set()))
-        self._ops_since()
-        try:
-            outputs = call(*args, **kwargs)
-        finally:
-            _, op_types = self.stack.pop()
-        op_types.update(self._ops_since())
-        tensors = _tensors(outputs)
-        self.calls.append(
-            dict(
-                index=len(self.calls),
-                path=path,
-                occurrence=occurrence,
-                operation=operation,
-                parents=self._parents((args, kwargs)),
-                enclosing=enclosing,
-                op_types=frozenset(op_types),
-                tensors=tensors,
-            )
-        )
-        for tensor in tensors:
-            # The innermost call made it; those around it hand it on.
-            self.made_by.setdefault(id(tensor), len(self.calls) - 1)
-            self.kept.append(tensor)
-        return outputs
-
-    def _parents(self, arguments: Any) -> tuple[int, ...]:
-        found = []
-        for tensor in _tensors(arguments):
-            if id(tensor) not in self.made_by:
-                tensor = producer(tensor)
-            if id(tensor) in self.made_by:
-                found.append(self.made_by[id(tensor)])
-        return tuple(dict.fromkeys(found))
-
-
-def path_of(operation: Any, names: dict[int, str]) -> str:
-    """Returns the path of an operation, fused activations included."""
-    if isinstance(operation, interception.FusedActivation):
-        return f"{names[id(operation.layer)]}/activation".lstrip("/")
-    return names[id(operation)]
-
-
-def _tensors(structure: Any) -> list[tf.Tensor]:
-    return [t for t in tf.nest.flatten(structure) if tf.is_tensor(t)]
-
-
-def _ancestors(outputs: Iterable[tf.Tensor]) -> set[str]:
-    seen: set[str] = set()
-    queue = [tensor.op for tensor in outputs]
-    while queue:
-        op = queue.pop()
-        if op.name not in seen:
-            seen.add(op.name)
-            queue.extend(tensor.op for tensor in op.inputs)
-    return seen
-
-
-_CACHE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def record(model: keras.Model, inputs: Any) -> Graph:
-    """Traces `model` once on tensors shaped like `inputs`.
-
-    Args:
-        model: A built model.
-        inputs: A structure of `tf.TensorSpec`.
-
-    Returns:
-        The `Graph`, remembered for as long as the model lives and consists
-        of the same operations.
-    """
-    known = tuple(interception.operations(model))
-    flat = tf.nest.flatten(inputs)
-    before, graphs = _CACHE.get(model, (None, {}))
-    if before != known:
-        graphs = {}  # a model that was changed will not change back
-        _CACHE[model] = (known, graphs)
-    key = repr(inputs)
-    if key not in graphs:
-        graphs[key] = _record(model, inputs, flat)
-    return graphs[key]
-
-
-def _record(model: keras.Model, inputs: Any, flat: list) -> Graph:
-    made: list[Graph] = []
-
-    def trace(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        recorder = _Recorder(model, tensors)
-        with interception.intercept(model, recorder):
-            structure = tf.nest.pack_sequence_as(inputs, list(tensors))
-            outputs = model(structure, training=False)
-        made.append(_finish(model, recorder, outputs, flat))
-        return _tensors(outputs)
-
-    with interception.TRACE_LOCK:
-        tf.function(trace, autograph=False).get_concrete_function(*flat)
-    return made[0]
-
-
-def _finish(
-    model: keras.Model, recorder: _Recorder, outputs: Any, flat: list
-) -> Graph:
-    results = _tensors(outputs)
-    on_path = _ancestors(results)
-    calls = []
-    for entry in recorder.calls:
-        tensors = entry.pop("tensors")
-        first = tensors[0] if tensors else None
-        calls.append(
-            Call(
-                **entry,
-                shape=None if first is None else _shape(first),
-                dtype="" if first is None else first.dtype.name,
-                num_outputs=len(tensors),
-                on_path=any(t.op.name in on_path for t in tensors),
-            )
-        )
-    names = output_names(model, outputs)
-    heads = [
-        Head(pre_activation(tensor)[0], _shape(tensor) or (), name)
-        for tensor, name in zip(results, names, strict=True)
-    ]
-    ranks = tuple(spec.shape.rank for spec in flat)
-    return Graph(tuple(calls), tuple(heads), ranks)
-
-
-def _shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
-    if tensor.shape.rank is None:
-        return None
-    return tuple(tensor.shape)
-
-
-def output_names(model: keras.Model, outputs: Any) -> list[str | None]:
-    """Returns the names of the output tensors, in flattened order."""
-    if isinstance(outputs, dict):
-        return list(sorted(outputs))
-    flat = _tensors(outputs)
-    names = getattr(model, "output_names", None) or []
-    if len(names) == len(flat):
-        return list(names)
-    return [None] * len(flat)

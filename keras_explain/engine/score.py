@@ -15,10 +15,12 @@ import keras
 import tensorflow as tf
 
 from keras_explain.engine import execution
+from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
-from keras_explain.engine.graph import Call, Graph, pre_activation
+from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.recording import pre_activation
 from keras_explain.engine.rules import Rule
-from keras_explain.engine.targets import Class, Target, View
+from keras_explain.engine.targets import Target, View
 
 # The sum of the scores is scaled before it is differentiated where a network
 # computes in float16, so that small gradients do not underflow on their way.

@@ -1,0 +1,37 @@
+"""Shared fixtures: seeds, the model and the images of the examples."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_explain
+from tests import zoo
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def images():
+    return zoo.images(2)
+
+
+@pytest.fixture
+def model():
+    return zoo.build("functional").model
+
+
+@pytest.fixture(autouse=True)
+def doctest_names(doctest_namespace):
+    """What the examples in docstrings may use."""
+    doctest_namespace["keras_explain"] = keras_explain
+    doctest_namespace["keras"] = keras
+    doctest_namespace["np"] = np
+    doctest_namespace["model"] = zoo.build("functional").model
+    doctest_namespace["images"] = zoo.images(2)

@@ -1,0 +1,51 @@
+"""The methods of the catalogue, made for a specimen of the zoo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keras_explain.engine import catalogue
+from keras_explain.engine.explainer import Explainer
+from tests import zoo
+
+# Fewer samples than the defaults: contracts hold for any number.
+FAST = {
+    "integrated_gradients": {"num_steps": 4},
+    "smooth_grad": {"num_samples": 3},
+    "square_grad": {"num_samples": 3},
+    "var_grad": {"num_samples": 3},
+}
+
+
+def make(entry: catalogue.Entry, specimen: zoo.Specimen) -> Explainer:
+    options: dict[str, Any] = dict(FAST.get(entry.name, {}))
+    if specimen.integers and entry.family != "cam":
+        # Integers have no gradient: attribute to their embedding.
+        if entry.wraps:
+            inner = catalogue.find("gradient").cls
+            return entry.cls(
+                inner(specimen.model, layer=specimen.feature_map), **options
+            )
+        options["layer"] = specimen.feature_map
+    return entry.cls(specimen.model, **options)
+
+
+def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
+    """Whether the needs that the catalogue states are met."""
+    needs = entry.needs
+    return not (
+        ("ReLU" in needs and not specimen.relu)
+        or ("feature map" in needs and specimen.feature_map is None)
+        or ("global average" in needs and not specimen.gap)
+        or (entry.name == "score_cam" and specimen.integers)
+    )
+
+
+def pairs() -> list[Any]:
+    return [
+        pytest.param(entry, name, id=f"{entry.name}-{name}")
+        for name in zoo.names()
+        for entry in catalogue.entries()
+    ]
