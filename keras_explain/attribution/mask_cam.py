@@ -167,6 +167,14 @@ class ScoreCAM(_MaskedChannels):
         high = tf.reduce_max(masks, axes, keepdims=True)
         masks = tf.math.divide_no_nan(masks - low, high - low)
         chosen = spatial_input(many.inputs, a.shape.rank - 2)
+        if chosen is None or not chosen.dtype.is_floating:
+            raise ValueError(
+                message(
+                    "ScoreCAM multiplies the inputs with masks.",
+                    "inputs that hold integers, or have no such axes",
+                    "Use `AblationCAM`, which masks the layer.",
+                )
+            )
 
         def masked(x: tf.Tensor) -> tf.Tensor:
             if x is not chosen:

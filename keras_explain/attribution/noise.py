@@ -87,10 +87,19 @@ class NoiseWrapper(Explainer):
     def _attribute(self, function: ScoreFunction) -> Attribution:
         shift, at = self._start(function)
         function = function.settled(at.indices)
+        tokens = not any(
+            x.dtype.is_floating for x in tf.nest.flatten(function.inputs)
+        )
+        source = at.point if tokens else function.inputs
 
         def moments(numbers: tf.Tensor) -> Any:
-            noisy = sampling.stack(self._noisy(function.inputs, numbers))
-            many = function.repeated(tf.size(numbers)).at(noisy)
+            noisy = self._noisy(source, numbers)
+            many = function.repeated(tf.size(numbers))
+            if tokens:  # the noise goes to the layer: their embedding
+                added = _each(lambda new, old: new - old, noisy, source)
+                many = many.shifted(sampling.stack(added))
+            else:
+                many = many.at(sampling.stack(noisy))
             values = self.explainer._attribute(many).values
             values = sampling.unstack(values, function.batch)
             return self._moments(values, shift)
@@ -148,7 +157,8 @@ class SmoothGrad(NoiseWrapper):
         attribution = mean_j explainer(x + e_j),  e_j ~ N(0, (s * range(x))^2)
 
     The noise is relative to the value range of each input: 0.15 means the
-    same for pixels in [0, 1] and in [0, 255]. The class of the clean inputs
+    same for pixels in [0, 1] and in [0, 255]. Where the inputs are tokens it
+    is added to the layer that the wrapped explainer attributes to. The class of the clean inputs
     is explained in all copies. The samples of a batch share their noise, so
     that a result does not depend on the batch.
 

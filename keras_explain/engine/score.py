@@ -58,6 +58,7 @@ class ScoreFunction:
         call: The call whose output is the point, or `None` for the inputs.
         rules: Rules of the backward pass.
         extra: Tensors a method was given for this batch (a baseline).
+        shift: What is added to the output of `call`, or `None`.
         probabilities: Whether outputs whose head is unknown turned out to
             be probabilities.
     """
@@ -72,12 +73,17 @@ class ScoreFunction:
         default_factory=dict
     )
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    shift: Any = None
     probabilities: bool = False
 
     @property
     def batch(self) -> tf.Tensor:
         """Number of samples, a scalar tensor."""
         return tf.shape(tf.nest.flatten(self.inputs)[0])[0]
+
+    @property
+    def _key(self) -> tuple[str, int] | None:
+        return None if self.call is None else self.call.key
 
     def at(self, inputs: Any) -> ScoreFunction:
         """Returns the function with other inputs of the same batch."""
@@ -88,6 +94,10 @@ class ScoreFunction:
     ) -> ScoreFunction:
         """Returns the function of another point, with other rules."""
         return dataclasses.replace(self, call=call, rules=rules)
+
+    def shifted(self, shift: Any) -> ScoreFunction:
+        """Returns the function with something added to the layer's output."""
+        return dataclasses.replace(self, shift=shift)
 
     def repeated(self, times: tf.Tensor | int) -> ScoreFunction:
         """Returns the function on the batch repeated, `times * batch` rows.
@@ -230,8 +240,12 @@ class ScoreFunction:
 
             def keep(outputs: Any) -> Any:
                 if replacement is not None:
+                    outputs = tf.nest.map_structure(_like, replacement, outputs)
+                elif self.shift is not None and key == self._key:
                     outputs = tf.nest.map_structure(
-                        lambda new, old: _like(new, old), replacement, outputs
+                        lambda shift, old: old + _like(shift, old),
+                        self.shift,
+                        outputs,
                     )
                 kept[key] = outputs
                 return outputs
