@@ -142,6 +142,8 @@ class HiResCAM(ClassActivationMap):
         explanations. https://arxiv.org/abs/2011.08891
     """
 
+    signed = True
+
     def _combine(self, a: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(a * g, -1)
 

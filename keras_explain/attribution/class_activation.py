@@ -16,6 +16,8 @@ from keras_explain.engine.score import ScoreFunction
 class ClassActivationMap(Explainer):
     """Combines the channels of a feature map into one map of the input."""
 
+    signed = False
+
     def _call(self, graph: Graph) -> Call:
         if self.layer is not None:
             call = graph.find(self.layer)

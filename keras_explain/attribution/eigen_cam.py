@@ -84,6 +84,8 @@ class EigenCAM(ClassActivationMap):
         Principal Components. https://arxiv.org/abs/2008.00299
     """
 
+    signed = True
+
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.evaluate()
         maps = principal_component(tf.cast(at.point, tf.float32))
@@ -121,6 +123,8 @@ class EigenGradCAM(ClassActivationMap):
         Muhammad, Yeasin, 2020. Eigen-CAM: Class Activation Map using
         Principal Components. https://arxiv.org/abs/2008.00299
     """
+
+    signed = True
 
     def _combine(self, a: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         return principal_component(a * g)

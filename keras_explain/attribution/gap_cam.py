@@ -59,7 +59,8 @@ def _before(call: Call, graph: Graph) -> Call | None:
 
 
 def _skips(call: Call, kinds: set[str]) -> bool:
-    return call.kind in kinds or isinstance(call.operation, keras.Model)
+    inner = isinstance(call.operation, keras.Model)
+    return inner or not call.path or call.kind in kinds
 
 
 def _ending(graph: Graph) -> _Ending | None:
@@ -146,6 +147,8 @@ class CAM(ClassActivationMap):
         Zhou et al., 2016. Learning Deep Features for Discriminative
         Localization. https://arxiv.org/abs/1512.04150
     """
+
+    signed = True
 
     def _call(self, graph: Graph) -> Call:
         ending = _ending(graph)

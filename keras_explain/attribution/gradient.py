@@ -97,6 +97,8 @@ class Saliency(_OneGradient):
         Networks. https://arxiv.org/abs/1312.6034
     """
 
+    signed = False
+
     def _formula(self, x: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         return tf.abs(g)
 
@@ -136,6 +138,8 @@ class Sensitivity(_OneGradient):
         Montavon, Samek, Mueller, 2018. Methods for interpreting and
         understanding deep neural networks. https://arxiv.org/abs/1706.07979
     """
+
+    signed = False
 
     def _formula(self, x: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         return tf.square(g)

@@ -158,9 +158,9 @@ class SmoothGrad(NoiseWrapper):
 
     The noise is relative to the value range of each input: 0.15 means the
     same for pixels in [0, 1] and in [0, 255]. Where the inputs are tokens it
-    is added to the layer that the wrapped explainer attributes to. The class of the clean inputs
-    is explained in all copies. The samples of a batch share their noise, so
-    that a result does not depend on the batch.
+    is added to the layer that the wrapped explainer attributes to. The class
+    of the clean inputs is explained in all copies. The samples of a batch
+    share their noise, so that a result does not depend on the batch.
 
     Args:
         explainer: An explainer, or a model for its `Gradient`.
@@ -187,6 +187,10 @@ class SmoothGrad(NoiseWrapper):
         Smilkov et al., 2017. SmoothGrad: removing noise by adding noise.
         https://arxiv.org/abs/1706.03825
     """
+
+    @property
+    def signed(self) -> bool:  # type: ignore[override]
+        return self.explainer.signed
 
     def _moments(self, values: Any, shift: Any) -> Any:
         return _each(lambda v: tf.reduce_sum(v, 0), values)
@@ -227,6 +231,8 @@ class SquareGrad(NoiseWrapper):
         Deep Neural Networks. https://arxiv.org/abs/1806.10758
     """
 
+    signed = False
+
     def _moments(self, values: Any, shift: Any) -> Any:
         return _each(lambda v: tf.reduce_sum(tf.square(v), 0), values)
 
@@ -265,6 +271,8 @@ class VarGrad(NoiseWrapper):
         Networks Lack Sensitivity to Parameter Values.
         https://arxiv.org/abs/1810.03307
     """
+
+    signed = False
 
     def _start(self, function: ScoreFunction) -> tuple[Any, Any]:
         # Deviations from the clean explanation: the difference of two large

@@ -24,13 +24,6 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, slice]]:
             Datasets come in batches already; larger ones are split.
         batch_size: Most samples in a batch.
     """
-    if batch_size < 1:
-        raise ValueError(
-            message(
-                "A batch holds at least one sample.",
-                f"batch_size={batch_size}",
-            )
-        )
     start = 0
     for inputs in _whole(data):
         size = _size(inputs)
@@ -142,6 +135,13 @@ def progress(
         verbose: `True`, `False`, or `"auto"`: only where there is more than
             one batch and the error stream is a terminal.
     """
+    if batch_size < 1:
+        raise ValueError(
+            message(
+                "A batch holds at least one sample.",
+                f"batch_size={batch_size}",
+            )
+        )
     total = count(data, batch_size)
     if verbose == "auto":
         verbose = total != 1 and sys.stderr.isatty()

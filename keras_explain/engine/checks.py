@@ -35,7 +35,11 @@ def check_model(model: Any) -> None:
                 "Wrap a layer with `keras.Sequential([layer])`.",
             )
         )
-    backend = keras.backend.backend()
+    check_backend(keras.backend.backend())
+
+
+def check_backend(backend: str) -> None:
+    """Raises unless Keras runs on TensorFlow."""
     if backend != "tensorflow":
         raise RuntimeError(
             message(

@@ -74,6 +74,9 @@ class Explainer:
     catalogue_name: ClassVar[str] = ""
     # Rows a model sees at once in methods that take many samples of a batch.
     batch_size = 32
+    # Whether negative attributions speak against the target; without them a
+    # picture needs one color only.
+    signed = True
 
     def __init__(self, model: keras.Model, *, layer: Any = None):
         checks.check_model(model)
@@ -81,6 +84,7 @@ class Explainer:
         self.layer = layer
         self._functions: dict[Any, Callable] = {}
         self._specs: dict[Any, list[tf.TensorSpec]] = {}
+        self._probabilities: bool | None = None
 
     def __call__(self, inputs: Any, target: Any = None) -> Any:
         """Returns the attributions as tensors; also inside `tf.function`."""
@@ -128,6 +132,7 @@ class Explainer:
             config=self.get_config(),
             layer=layer,
             delta=whole.get("delta"),
+            signed=self.signed,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -190,6 +195,7 @@ class Explainer:
             graph = record(self.model, specs)
         batch = flat[0].shape[0]
         target.check(graph, batch)
+        self._look_at_unknown_head(inputs, graph)
         number = tf.shape(flat[0])[0] if batch is None else batch
         parameters = [
             leaf.parameters(number, graph) for leaf in target.leaves()
@@ -205,6 +211,26 @@ class Explainer:
         for private in ("finite", "notes"):
             results.pop(private)
         return results
+
+    def _look_at_unknown_head(self, inputs: Any, graph: Graph) -> None:
+        """Finds out whether outputs of an unknown head are probabilities.
+
+        It happens where a softmax is written out by hand, so that its logits
+        are in no single tensor.
+        """
+        unknown = any(head.kind == "unknown" for head in graph.heads)
+        if not unknown or self._probabilities is not None:
+            return
+        if not tf.executing_eagerly():
+            return
+        outputs = tf.nest.flatten(self.model(inputs, training=False))
+        self._probabilities = any(map(_sums_to_one, outputs))
+        if self._probabilities:
+            _warn(
+                "The outputs are probabilities, but the softmax that made "
+                "them cannot be seen: the log probability is explained in "
+                "place of the logit. End the model in a softmax layer or op."
+            )
 
     def _spec(self, inputs: Any, flat: list[tf.Tensor]) -> Any:
         """The shapes to compile for: the first seen, then ever more open."""
@@ -231,7 +257,13 @@ class Explainer:
     ) -> Callable:
         inputs, parameters, extra = arguments
         rest = tf.nest.map_structure(_open_spec, (parameters, extra))
-        key = (repr(specs), repr(rest), target.signature(), id(graph))
+        key = (
+            repr(specs),
+            repr(rest),
+            target.signature(),
+            id(graph),
+            self._probabilities,
+        )
         if key in self._functions:
             return self._functions[key]
         structure = (specs, *rest)
@@ -245,6 +277,7 @@ class Explainer:
                 target=target,
                 parameters=values,
                 extra=more,
+                probabilities=bool(self._probabilities),
             )
             return self._results(self._bind(function))
 
@@ -292,6 +325,13 @@ class Explainer:
         checks.check_scale(graph, inputs)
         self._check(results["notes"])
         _warn_about(results, target)
+
+
+def _sums_to_one(outputs: tf.Tensor) -> bool:
+    values = np.asarray(outputs, "float64")
+    if values.ndim < 2 or values.shape[-1] < 2 or values.min() < 0:
+        return False
+    return bool(np.all(np.abs(values.sum(-1) - 1) < 1e-2))
 
 
 def _open_spec(tensor: Any) -> tf.TensorSpec:

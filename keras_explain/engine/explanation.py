@@ -32,6 +32,7 @@ class Explanation:
         delta: `(batch,)` completeness error (sum of the attributions minus
             what they should add up to), or `None` if the method makes no
             such claim.
+        signed: Whether the method gives negative values a meaning.
     """
 
     inputs: Any
@@ -42,6 +43,7 @@ class Explanation:
     config: dict[str, Any]
     layer: str | None = None
     delta: np.ndarray | None = None
+    signed: bool = True
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -70,6 +72,7 @@ class Explanation:
         from keras_explain import plots
 
         images, maps = self._picture()
+        options.setdefault("signed", self.signed)
         return np.stack(
             [
                 plots.heatmap(m, None if images is None else images[k],
@@ -87,6 +90,7 @@ class Explanation:
         from keras_explain import plots
 
         images, maps = self._picture()
+        options.setdefault("signed", self.signed)
         titles = options.pop("titles", None) or self.titles()
         return plots.plot_attributions(images, maps, titles=titles, **options)
 
@@ -124,6 +128,7 @@ class Explanation:
             "method": self.method,
             "config": self.config,
             "layer": self.layer,
+            "signed": self.signed,
             "structures": structures,
         }
         arrays["about"] = np.array(json.dumps(about))

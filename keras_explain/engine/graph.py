@@ -41,7 +41,9 @@ class Call:
         index: Position in the order in which calls ended.
         path: Names from the outside in, `"backbone/conv5"`.
         occurrence: How many times the operation was called before.
-        operation: The layer, `keras.ops` node or `FusedActivation`.
+        operation: The layer, `keras.ops` node or `FusedActivation`; `None`
+            for the model itself, so that a remembered graph does not keep
+            its model alive.
         parents: Indices of the innermost calls that made the inputs.
         enclosing: Path of the layer or model it was called from.
         shape: Shape of the output with `None` for the batch; of the first
@@ -71,6 +73,8 @@ class Call:
     @property
     def kind(self) -> str:
         """Name of the class of the operation; of a fused one, its function."""
+        if self.operation is None:
+            return "Model"
         if isinstance(self.operation, interception.FusedActivation):
             function = self.operation.function
             return getattr(function, "__name__", type(function).__name__)
@@ -219,8 +223,8 @@ class Graph:
         if any(len(head.shape) > 2 for head in self.heads):
             # Per-position outputs: the map that the last weights read.
             weighted = [c for c in spatial if _has_weights(c.operation)]
-            before = weighted[-1].parents if weighted else ()
-            spatial = [c for c in spatial if c.index <= max(before, default=-1)]
+            last = self._before(weighted[-1]) if weighted else None
+            spatial = [c for c in spatial if last and c.index <= last.index]
         if not spatial:
             return None
         # A model that only hands on the output of its last layer ends after

@@ -105,7 +105,7 @@ class _Recorder:
                 "index": len(self.calls),
                 "path": path,
                 "occurrence": occurrence,
-                "operation": operation,
+                "operation": operation if path else None,
                 "parents": self._parents((args, kwargs)),
                 "enclosing": enclosing,
                 "op_types": frozenset(op_types),
