@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 from keras_explain.attribution.gradient import Gradient
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.composites import Composite, kinds
-from keras_explain.engine.errors import ExplainWarning, candidates, message
+from keras_explain.engine.diagnosis import warn
+from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.rules import (
     RAW_RELU,
@@ -40,11 +40,9 @@ class _ModifiedReLU(Gradient):
             )
         others = _smooth(graph)
         if others:
-            warnings.warn(
+            warn(
                 f"{name} acts on the {len(rules)} ReLUs of the model only; "
-                f"the gradient passes these as usual: {others}.",
-                ExplainWarning,
-                stacklevel=2,
+                f"the gradient passes these as usual: {others}."
             )
         return rules
 

@@ -32,8 +32,8 @@ class ClassActivationMap(Explainer):
                     )
                 )
             return call
-        call = graph.automatic_spatial()
-        if call is None:
+        found = graph.automatic_spatial()
+        if found is None:
             raise ValueError(
                 message(
                     f"{type(self).__name__} needs a feature map, and no "
@@ -42,7 +42,7 @@ class ClassActivationMap(Explainer):
                     "Use `Gradient` or `IntegratedGradients`.",
                 )
             )
-        return call
+        return found
 
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.differentiate()

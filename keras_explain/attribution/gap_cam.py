@@ -151,17 +151,7 @@ class CAM(ClassActivationMap):
     signed = True
 
     def _call(self, graph: Graph) -> Call:
-        ending = _ending(graph)
-        if ending is None:
-            last = [c.path for c in graph.layers if c.on_path][-4:]
-            raise ValueError(
-                message(
-                    "CAM needs a model that ends in global average pooling "
-                    "and one Dense layer.",
-                    f"a model that ends in {', '.join(map(repr, last))}",
-                    "Use `GradCAM`, which needs no such ending.",
-                )
-            )
+        ending = self._ending(graph)
         if self.layer is not None:
             call = graph.find(self.layer)
             if call.key != ending.feature_map.key:
@@ -175,6 +165,20 @@ class CAM(ClassActivationMap):
                 )
         return ending.feature_map
 
+    def _ending(self, graph: Graph) -> _Ending:
+        ending = _ending(graph)
+        if ending is None:
+            last = [c.path for c in graph.layers if c.on_path][-4:]
+            raise ValueError(
+                message(
+                    "CAM needs a model that ends in global average pooling "
+                    "and one Dense layer.",
+                    f"a model that ends in {', '.join(map(repr, last))}",
+                    "Use `GradCAM`, which needs no such ending.",
+                )
+            )
+        return ending
+
     def _attribute(self, function: ScoreFunction) -> Attribution:
         target = function.target
         if not isinstance(target, Class) or target.of != "logit":
@@ -185,7 +189,7 @@ class CAM(ClassActivationMap):
                     "Pass a class index, or use `GradCAM`.",
                 )
             )
-        ending = _ending(function.graph)
+        ending = self._ending(function.graph)
         at = function.evaluate()
         kernel = tf.cast(ending.linear.operation.kernel, tf.float32)
         kernel = tf.reshape(kernel, kernel.shape[-2:])

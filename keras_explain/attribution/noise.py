@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_explain.attribution.gradient import Gradient
-from keras_explain.engine import sampling
+from keras_explain.engine import catalogue, sampling
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Attribution, Explainer
@@ -66,8 +66,6 @@ class NoiseWrapper(Explainer):
     def from_config(
         cls, model: keras.Model, config: dict[str, Any]
     ) -> Explainer:
-        from keras_explain.engine import catalogue
-
         config = dict(config)
         inner = catalogue.find(config.pop("explainer_name")).cls
         explainer = inner.from_config(model, config.pop("explainer"))

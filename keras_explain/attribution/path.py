@@ -120,7 +120,11 @@ class IntegratedGradients(Explainer):
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.evaluate()
         function = function.settled(at.indices)
-        start = function.at(function.extra["baseline"]).evaluate()
+        # The rest of the model sees the inputs, masks of tokens included: the
+        # path leads through the layer alone.
+        start = function.evaluate(
+            function.at(function.extra["baseline"]).value()
+        )
         x, b = _each(_float, at.point), _each(_float, start.point)
         difference = _each(tf.subtract, x, b)
         nodes, weights = (

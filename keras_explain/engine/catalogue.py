@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from keras_explain.engine.errors import message, near
 
@@ -28,7 +28,7 @@ class Entry:
     """
 
     name: str
-    cls: type
+    cls: Any
     family: str
     title: str
     paper: str

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.errors import ExplainWarning, message
-from keras_explain.engine.graph import Graph
+from keras_explain.engine.errors import message
 
 
 def check_model(model: Any) -> None:
@@ -174,30 +172,3 @@ def _check_shape(shape: tf.TensorShape, name: str, spec: Any) -> None:
             mend,
         )
     )
-
-
-def check_scale(graph: Graph, inputs: Any) -> None:
-    """Warns about images on a scale the model rescales away.
-
-    A model that begins by dividing by 255 expects pixels up to 255; given
-    pixels up to 1 it sees black pictures only.
-    """
-    flat = tf.nest.flatten(inputs)
-    if len(flat) != 1 or flat[0].shape.rank != 4 or not graph.calls:
-        return
-    leading = [
-        c.operation for c in graph.layers if c.parents == (-1,) and c.on_path
-    ]
-    rescaling = [op for op in leading if type(op).__name__ == "Rescaling"]
-    if not rescaling:
-        return
-    scale = float(np.max(np.abs(np.asarray(rescaling[0].scale))))
-    largest = float(tf.reduce_max(tf.abs(flat[0])))
-    if scale < 0.05 and 0 < largest <= 1.0:
-        warnings.warn(
-            f"The largest pixel is {largest:.3g}, and the model begins by "
-            f"multiplying with {scale:.3g}: it expects pixels up to "
-            f"{1 / scale:.0f}. Pass the images on that scale.",
-            ExplainWarning,
-            stacklevel=4,
-        )

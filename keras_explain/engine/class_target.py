@@ -22,6 +22,7 @@ _SCORES = ("logit", "probability", "log_probability")
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Class(Target):
     """The score of a class; by default the one the model predicts.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,9 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine import batching, checks
+from keras_explain.engine import batching, checks, diagnosis
 from keras_explain.engine.class_target import Class, as_target
-from keras_explain.engine.errors import ExplainWarning, message
 from keras_explain.engine.explanation import Explanation
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
@@ -205,7 +203,8 @@ class Explainer:
         function = self._compiled(arguments, specs, graph, target)
         results = function(*tf.nest.flatten(arguments))
         if tf.executing_eagerly():
-            self._diagnose(results, inputs, graph, target)
+            self._check(results["notes"])
+            diagnosis.diagnose(results, inputs, graph, target)
         call = self._call(graph)
         results["layer"] = None if call is None else graph.address(call)
         for private in ("finite", "notes"):
@@ -224,9 +223,9 @@ class Explainer:
         if not tf.executing_eagerly():
             return
         outputs = tf.nest.flatten(self.model(inputs, training=False))
-        self._probabilities = any(map(_sums_to_one, outputs))
+        self._probabilities = any(map(diagnosis.sums_to_one, outputs))
         if self._probabilities:
-            _warn(
+            diagnosis.warn(
                 "The outputs are probabilities, but the softmax that made "
                 "them cannot be seen: the log probability is explained in "
                 "place of the logit. End the model in a softmax layer or op."
@@ -307,83 +306,12 @@ class Explainer:
             results["delta"] = found.delta
         return results
 
-    def _diagnose(
-        self,
-        results: dict[str, Any],
-        inputs: Any,
-        graph: Graph,
-        target: Target,
-    ) -> None:
-        if not bool(results["finite"]):
-            raise ValueError(
-                message(
-                    "The inputs hold NaN or infinite values.",
-                    _where(inputs),
-                    "Clean them first: `np.nan_to_num(inputs)`.",
-                )
-            )
-        checks.check_scale(graph, inputs)
-        self._check(results["notes"])
-        _warn_about(results, target)
-
-
-def _sums_to_one(outputs: tf.Tensor) -> bool:
-    values = np.asarray(outputs, "float64")
-    if values.ndim < 2 or values.shape[-1] < 2 or values.min() < 0:
-        return False
-    return bool(np.all(np.abs(values.sum(-1) - 1) < 1e-2))
-
 
 def _open_spec(tensor: Any) -> tf.TensorSpec:
     tensor = tf.convert_to_tensor(tensor)
     shape = tensor.shape
     open_shape = [None, *shape[1:]] if shape.rank else []
     return tf.TensorSpec(open_shape, tensor.dtype)
-
-
-def _where(inputs: Any) -> str:
-    for k, tensor in enumerate(tf.nest.flatten(inputs)):
-        wrong = ~np.isfinite(np.asarray(tensor, np.float64))
-        if wrong.any():
-            samples = np.unique(np.nonzero(wrong)[0])[:8].tolist()
-            return f"{int(wrong.sum())} in input {k}, samples {samples}"
-    return "values that overflow in float32"
-
-
-def _warn_about(results: dict[str, Any], target: Target) -> None:
-    scores = np.asarray(results["score"])
-    of = getattr(target, "of", "logit")
-    if of == "probability" and np.any((scores > 1 - 1e-6) | (scores < 1e-6)):
-        _warn(
-            "The softmax is saturated: the probability of "
-            f"{int(np.sum((scores > 1 - 1e-6) | (scores < 1e-6)))} of "
-            f"{len(scores)} samples is within 1e-6 of 0 or 1, and its "
-            "gradient has vanished. Explain the logit: `Class(index)`."
-        )
-    largest = _largest(results["maps"])
-    if not np.all(np.isfinite(largest)):
-        _warn(
-            "Some attributions are not finite: the model overflows on these "
-            "inputs. Explain it under the float32 policy."
-        )
-    dead = np.nonzero(largest == 0)[0]
-    if dead.size:
-        _warn(
-            f"The map of {dead.size} of {len(largest)} samples is zero "
-            f"everywhere (samples {dead[:8].tolist()}). The score does not "
-            "depend on the layer there, or everything speaks against the "
-            "target: explain another class, or pass an earlier `layer`."
-        )
-
-
-def _largest(maps: Any) -> np.ndarray:
-    flat = [np.asarray(m) for m in tf.nest.flatten(maps)]
-    each = [np.abs(m).reshape(len(m), -1).max(axis=1, initial=0) for m in flat]
-    return np.max(each, axis=0)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, ExplainWarning, stacklevel=6)
 
 
 def _plain(value: Any) -> Any:

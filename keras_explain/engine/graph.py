@@ -229,15 +229,14 @@ class Graph:
             return None
         # A model that only hands on the output of its last layer ends after
         # it: step inside, to the call that made the tensor.
-        last = spatial[-1]
+        found = spatial[-1]
         while True:
-            inner = self._maker(last)
-            if inner is not None:
-                last = inner
-            elif last.kind.startswith(_POOLING) and self._before(last):
-                last = self._before(last)  # type: ignore[assignment]
-            else:
-                return last
+            step = self._maker(found)
+            if step is None and found.kind.startswith(_POOLING):
+                step = self._before(found)
+            if step is None:
+                return found
+            found = step
 
     def _before(self, call: Call) -> Call | None:
         parents = [self.calls[i] for i in call.parents if i != INPUT]

@@ -167,13 +167,12 @@ def frozen(value: Any) -> Any:
     return value
 
 
-def registered(cls: type) -> type:
-    """Makes a frozen, registered target of a class with fields."""
-    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
-    return keras.saving.register_keras_serializable("keras_explain")(cls)
+# Every target is saved under this package name; a class keeps its key.
+registered = keras.saving.register_keras_serializable("keras_explain")
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sum(Target):
     """A weighted sum of targets; made by the algebra."""
 
@@ -218,6 +217,7 @@ class Sum(Target):
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Output(Target):
     """Any differentiable function of the model's outputs.
 

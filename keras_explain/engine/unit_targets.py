@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,7 @@ def _positions(activation: tf.Tensor) -> list[int]:
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Neuron(_LayerTarget):
     """One unit of a layer.
 
@@ -77,6 +79,7 @@ class Neuron(_LayerTarget):
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Channel(_LayerTarget):
     """The mean of one channel of a layer over its positions.
 
@@ -105,6 +108,7 @@ class Channel(_LayerTarget):
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class LayerActivation(_LayerTarget):
     """The mean square of a layer's output: what DeepDream maximizes.
 
@@ -119,6 +123,7 @@ class LayerActivation(_LayerTarget):
 
 
 @registered
+@dataclasses.dataclass(frozen=True, eq=False)
 class Direction(_LayerTarget):
     """The mean projection of a layer's output on a vector of channels.
 

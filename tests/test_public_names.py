@@ -1,0 +1,64 @@
+"""The contract of names, and what importing the package costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import keras_explain
+from keras_explain.engine import catalogue
+
+# Other people's scripts use these.
+NAMES = """
+Class Neuron Channel LayerActivation Direction Output Gradient Saliency
+Sensitivity InputXGradient IntegratedGradients SmoothGrad VarGrad SquareGrad
+GuidedBackprop DeconvNet GuidedGradCAM CAM GradCAM GradCAMPlusPlus HiResCAM
+XGradCAM LayerCAM ElementwiseGradCAM EigenCAM EigenGradCAM ScoreCAM
+AblationCAM
+""".split()
+
+PROBE = """
+import sys, time
+import keras, tensorflow
+names = {"matplotlib", "tensorflow_datasets", "jinja2"} - set(sys.modules)
+start = time.perf_counter()
+import keras_explain
+took = time.perf_counter() - start
+late = [name for name in names if name in sys.modules]
+print(took, late)
+"""
+
+
+def test_names_are_there():
+    for name in NAMES:
+        assert name in keras_explain.__all__
+    for name in keras_explain.__all__:
+        assert getattr(keras_explain, name) is not None
+
+
+def test_every_method_is_a_public_name():
+    for entry in catalogue.entries():
+        assert getattr(keras_explain, entry.cls.__name__) is entry.cls
+
+
+def test_the_version_is_one():
+    import importlib.metadata
+
+    installed = importlib.metadata.version("keras-explain-toolkit")
+    assert installed == keras_explain.__version__
+
+
+def test_import_is_light():
+    """No package that is used late comes in early.
+
+    The time itself is printed by `benchmarks/import_time.py`.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took, _, late = ran.stdout.strip().splitlines()[-1].partition(" ")
+    assert late == "[]"
+    assert float(took) < 5  # a hang, not a budget
