@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -108,30 +108,42 @@ class Explainer:
         Returns:
             An `Explanation`, in NumPy.
         """
-        target = as_target(target)
-        parts, seen, layer = [], [], None
         with batching.progress(data, batch_size, verbose) as advance:
-            for inputs, rows in batching.batches(data, batch_size):
-                results = self._run(inputs, target.rows(rows), rows)
-                layer = results.pop("layer")
-                parts.append(tf.nest.map_structure(np.asarray, results))
-                seen.append(inputs)
+            parts = []
+            for part in self.stream(data, target, batch_size):
+                parts.append(part)
                 advance()
-        whole = {
-            name: batching.concatenate([part[name] for part in parts])
-            for name in parts[0]
-        }
-        return Explanation(
-            inputs=batching.concatenate(seen),
-            attributions=whole["maps"],
-            target=whole.get("index"),
-            scores=whole["score"],
-            method=self.catalogue_name,
-            config=self.get_config(),
-            layer=layer,
-            delta=whole.get("delta"),
-            signed=self.signed,
-        )
+        return Explanation.concatenate(parts)
+
+    def stream(
+        self, data: Any, target: Any = None, batch_size: int = 32
+    ) -> Iterator[Explanation]:
+        """Explains data of any length, and hands out batch by batch.
+
+        Nothing is kept, so that memory does not grow with the data.
+
+        Args:
+            data, target, batch_size: As for `explain`.
+
+        Yields:
+            An `Explanation` of each batch, in order.
+        """
+        target = as_target(target)
+        for inputs, rows in batching.batches(data, batch_size):
+            results = self._run(inputs, target.rows(rows), rows)
+            layer = results.pop("layer")
+            found = tf.nest.map_structure(np.asarray, results)
+            yield Explanation(
+                inputs=tf.nest.map_structure(np.asarray, inputs),
+                attributions=found["maps"],
+                target=found.get("index"),
+                scores=found["score"],
+                method=self.catalogue_name,
+                config=self.get_config(),
+                layer=layer,
+                delta=found.get("delta"),
+                signed=self.signed,
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the options, such that JSON can hold them."""

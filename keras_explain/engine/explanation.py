@@ -6,11 +6,13 @@ import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine import batching
 from keras_explain.engine.errors import message
 
 
@@ -44,6 +46,15 @@ class Explanation:
     layer: str | None = None
     delta: np.ndarray | None = None
     signed: bool = True
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Explanation]) -> Explanation:
+        """Joins the explanations of batches by one explainer, in order."""
+        joined = {
+            name: batching.concatenate([getattr(part, name) for part in parts])
+            for name in ("inputs", "attributions", "target", "scores", "delta")
+        }
+        return dataclasses.replace(parts[0], **joined)
 
     def __len__(self) -> int:
         return len(self.scores)

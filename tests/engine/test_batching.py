@@ -107,3 +107,22 @@ def test_progress_bar_is_shown_on_request(model, data, capfd):
     ke.Gradient(model).explain(data, verbose=True, batch_size=2)
     out, err = capfd.readouterr()
     assert out == ""
+
+
+def test_stream_hands_out_batch_by_batch(model, data):
+    explainer = ke.IntegratedGradients(model, num_steps=3)
+    taken = []
+
+    def source():
+        for k in range(5):
+            taken.append(k)
+            yield data[k : k + 1]
+
+    whole = explainer.explain(data, 3)
+    for k, part in enumerate(explainer.stream(source(), 3, batch_size=1)):
+        # Nothing is read ahead or kept.
+        assert taken == list(range(k + 1)) and len(part) == 1
+        np.testing.assert_allclose(
+            part.attributions[0], whole.attributions[k], atol=1e-6
+        )
+        np.testing.assert_allclose(part.delta[0], whole.delta[k], atol=1e-6)
