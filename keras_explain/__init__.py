@@ -1,74 +1,45 @@
-"""Opens up Keras models: where they look, and whether to believe it."""
+"""Opens up Keras models: where they look, and whether to believe it.
 
-from keras_explain.attribution import (
-    CAM,
-    AblationCAM,
-    DeconvNet,
-    EigenCAM,
-    EigenGradCAM,
-    ElementwiseGradCAM,
-    GradCAM,
-    GradCAMPlusPlus,
-    Gradient,
-    GuidedBackprop,
-    GuidedGradCAM,
-    HiResCAM,
-    InputXGradient,
-    IntegratedGradients,
-    LayerCAM,
-    Saliency,
-    ScoreCAM,
-    Sensitivity,
-    SmoothGrad,
-    SquareGrad,
-    VarGrad,
-    XGradCAM,
-)
-from keras_explain.engine.class_target import Class
-from keras_explain.engine.errors import ExplainWarning
-from keras_explain.engine.explainer import Explainer
-from keras_explain.engine.explanation import Explanation
-from keras_explain.engine.targets import Output, Target
-from keras_explain.engine.unit_targets import (
-    Channel,
-    Direction,
-    LayerActivation,
-    Neuron,
-)
+The names are loaded when they are used, so that the command line answers
+`--help` before TensorFlow has started.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from keras_explain.version import __version__
 
-__all__ = [
-    "CAM",
-    "AblationCAM",
-    "Channel",
-    "Class",
-    "DeconvNet",
-    "Direction",
-    "EigenCAM",
-    "EigenGradCAM",
-    "ElementwiseGradCAM",
-    "ExplainWarning",
-    "Explainer",
-    "Explanation",
-    "GradCAM",
-    "GradCAMPlusPlus",
-    "Gradient",
-    "GuidedBackprop",
-    "GuidedGradCAM",
-    "HiResCAM",
-    "InputXGradient",
-    "IntegratedGradients",
-    "LayerActivation",
-    "LayerCAM",
-    "Neuron",
-    "Output",
-    "Saliency",
-    "ScoreCAM",
-    "Sensitivity",
-    "SmoothGrad",
-    "SquareGrad",
-    "Target",
-    "VarGrad",
-    "XGradCAM",
-    "__version__",
-]
+_HOMES = {
+    "attribution": """CAM AblationCAM DeconvNet EigenCAM EigenGradCAM
+        ElementwiseGradCAM GradCAM GradCAMPlusPlus Gradient GuidedBackprop
+        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients LayerCAM
+        Saliency ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
+        XGradCAM""",
+    "engine.class_target": "Class",
+    "engine.errors": "ExplainWarning",
+    "engine.explainer": "Explainer",
+    "engine.explanation": "Explanation",
+    "engine.targets": "Output Target",
+    "engine.unit_targets": "Channel Direction LayerActivation Neuron",
+}
+_MODULES = {name: home for home, names in _HOMES.items()
+            for name in names.split()}  # fmt: skip
+_PACKAGES = ("attribution", "datasets", "engine", "plots", "rules")
+
+__all__ = [*sorted(_MODULES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"keras_explain.{name}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'keras_explain' has no {name!r}")
+    module = importlib.import_module(f"keras_explain.{_MODULES[name]}")
+    globals()[name] = value = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_PACKAGES]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_explain
+import keras_explain.attribution  # fills the catalogue
 from tests import zoo
 
 

@@ -25,24 +25,37 @@ def principal_component(a: tf.Tensor) -> tf.Tensor:
     Returns:
         `(batch, *spatial)`; its mean over the positions is zero.
     """
-    channels = a.shape[-1]
-    flat = tf.reshape(a, [tf.shape(a)[0], -1, channels])
+    channels, sizes = a.shape[-1], a.shape[1:-1]
+    positions = sizes.num_elements()
+    flat = tf.reshape(a, [tf.shape(a)[0], positions or -1, channels])
     centered = flat - tf.reduce_mean(flat, 1, keepdims=True)
-    positions = flat.shape[1]
-    if positions is not None and positions < channels:
-        # The smaller of the two Gram matrices has the same spectrum.
-        gram = tf.matmul(centered, centered, transpose_b=True)
-        values, vectors = tf.linalg.eigh(gram)
-        length = tf.sqrt(tf.nn.relu(values[:, -1:]))
-        projection = vectors[..., -1] * length
+    # The smaller of the two Gram matrices has the same spectrum.
+    if positions is None:
+        projection = tf.cond(
+            tf.shape(flat)[1] < channels,
+            lambda: _by_positions(centered),
+            lambda: _by_channels(centered),
+        )
+    elif positions < channels:
+        projection = _by_positions(centered)
     else:
-        gram = tf.matmul(centered, centered, transpose_a=True)
-        _, vectors = tf.linalg.eigh(gram)
-        projection = tf.linalg.matvec(centered, vectors[..., -1])
+        projection = _by_channels(centered)
     mean = tf.reduce_mean(centered, -1)
     agreement = tf.reduce_sum(projection * mean, 1, keepdims=True)
     projection *= tf.where(agreement < 0, -1.0, 1.0)
     return tf.reshape(projection, tf.shape(a)[:-1])
+
+
+def _by_positions(centered: tf.Tensor) -> tf.Tensor:
+    values, vectors = tf.linalg.eigh(
+        tf.matmul(centered, centered, transpose_b=True)
+    )
+    return vectors[..., -1] * tf.sqrt(tf.nn.relu(values[:, -1:]))
+
+
+def _by_channels(centered: tf.Tensor) -> tf.Tensor:
+    _, vectors = tf.linalg.eigh(tf.matmul(centered, centered, transpose_a=True))
+    return tf.linalg.matvec(centered, vectors[..., -1])
 
 
 @register(

@@ -113,10 +113,11 @@ def _check_scale(graph: Graph, inputs: Any) -> None:
     if not rescaling:
         return
     scale = float(np.max(np.abs(np.asarray(rescaling[0].scale))))
+    offset = float(np.min(np.asarray(rescaling[0].offset)))
     largest = float(tf.reduce_max(tf.abs(flat[0])))
     if scale < 0.05 and 0 < largest <= 1.0:
         warn(
             f"The largest pixel is {largest:.3g}, and the model begins by "
             f"multiplying with {scale:.3g}: it expects pixels up to "
-            f"{1 / scale:.0f}. Pass the images on that scale."
+            f"{(1 - offset) / scale:.0f}. Pass the images on that scale."
         )

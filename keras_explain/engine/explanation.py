@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-import tempfile
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,23 @@ class Explanation:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self, index: int | slice) -> Explanation:
+        """Returns the explanation of one sample, or of a slice of them.
+
+        One sample keeps its batch axis, so that it can be drawn and saved
+        like the whole.
+        """
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"{index} of {len(self)} samples")
+            index = slice(index, index + 1 or None)
+        parts = {
+            name: tf.nest.map_structure(lambda x: x[index], value)
+            for name in ("inputs", "attributions", "target", "scores", "delta")
+            if (value := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **parts)
 
     def __repr__(self) -> str:
         shapes = tf.nest.map_structure(np.shape, self.attributions)
@@ -178,21 +196,21 @@ def _skeleton(value: Any) -> Any:
 
 
 def _write_aside(path: str, arrays: dict[str, Any]) -> None:
-    folder = os.path.dirname(os.path.abspath(path))
+    aside = f"{path}.{os.getpid()}-{threading.get_ident()}.part"
     try:
-        handle, aside = tempfile.mkstemp(dir=folder, suffix=".part")
-    except OSError as error:
-        raise OSError(
-            message(
-                "The explanation cannot be written there.",
-                f"path={path!r} ({error.strerror})",
-                "Make the folder first, or choose one that you may write to.",
-            )
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with open(aside, "wb") as file:
             np.savez_compressed(file, **arrays)
         os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        if not isinstance(error, OSError):
+            raise
+        raise type(error)(
+            message(
+                "The explanation cannot be written there.",
+                f"path={path!r} ({error.strerror or error})",
+                "Make the folder first, or choose one that you may write to "
+                "and that has space left.",
+            )
+        ) from error

@@ -215,11 +215,12 @@ def test_overflow_is_told():
         ke.Sensitivity(specimen.model)(specimen.inputs, 1e38 * ke.Class(3))
 
 
-def test_pixels_on_the_wrong_scale_are_told():
+@pytest.mark.parametrize("options", [(1 / 255,), (1 / 127.5, -1)])
+def test_pixels_on_the_wrong_scale_are_told(options):
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            layers.Rescaling(1 / 255),
+            layers.Rescaling(*options),
             layers.Flatten(),
             layers.Dense(3),
         ]

@@ -79,3 +79,27 @@ def test_repr_and_titles():
         specimen.inputs, ke.Channel("conv2", 1)
     )
     assert units.target is None and units.titles()[0].startswith("score")
+
+
+@pytest.mark.parametrize("name", ["inputs_dict", "functional"])
+def test_samples_and_slices(name):
+    specimen = zoo.build(name)
+    explainer = ke.IntegratedGradients(specimen.model, num_steps=3)
+    found = explainer.explain(specimen.inputs, [3, 4])
+    last = found[-1]
+    assert len(last) == 1 and last.target.tolist() == [4]
+    assert last.delta.shape == (1,) and len(found[:]) == 2
+    flat = tf.nest.flatten(found.attributions)
+    for a, b in zip(tf.nest.flatten(last.attributions), flat, strict=True):
+        np.testing.assert_array_equal(a, b[1:])
+    with pytest.raises(IndexError, match="2 of 2 samples"):
+        found[2]
+
+
+def test_a_file_has_the_usual_permissions(tmp_path):
+    specimen = zoo.build("functional")
+    found = ke.Gradient(specimen.model).explain(specimen.inputs, 3)
+    found.save(tmp_path / "it.npz")
+    (tmp_path / "plain").write_bytes(b"")
+    modes = [(tmp_path / n).stat().st_mode for n in ("it.npz", "plain")]
+    assert modes[0] == modes[1]

@@ -111,6 +111,13 @@ def test_principal_component_both_ways(shape):
     found = principal_component(tf.constant(a, tf.float32))
     expected = [eigen(x) for x in a]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    open_size = tf.function(
+        principal_component,
+        input_signature=[tf.TensorSpec([None, None, None, shape[-1]])],
+    )
+    np.testing.assert_allclose(
+        open_size(tf.constant(a, tf.float32)), expected, atol=1e-4
+    )
 
 
 def numeric_gradient(function, x, step=1e-3):
