@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.rules import Rule
@@ -62,7 +62,7 @@ class Composite:
         for call in graph.calls:
             rule = self._rule(call, graph) if call.on_path else None
             if rule is not None:
-                assigned[call.key] = rule
+                assigned[call.key] = rule.prepared(call, graph)
         return assigned
 
     def _rule(self, call: Call, graph: Graph) -> Rule | None:
@@ -70,8 +70,3 @@ class Composite:
             if selector(call, graph):
                 return rule
         return None
-
-
-def composite(entries: Iterable[tuple[Selector, Rule | None]]) -> Composite:
-    """Builds a `Composite` from pairs."""
-    return Composite(tuple(entries))

@@ -145,6 +145,12 @@ class Explainer:
                 signed=self.signed,
             )
 
+    def __repr__(self) -> str:
+        options = ", ".join(
+            f"{name}={value!r}" for name, value in self.get_config().items()
+        )
+        return f"<{type(self).__name__} of {self.model.name!r}, {options}>"
+
     def get_config(self) -> dict[str, Any]:
         """Returns the options, such that JSON can hold them."""
         return {

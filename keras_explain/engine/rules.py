@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from keras_explain.engine.graph import Call, Graph
+
 # Elementwise functions by the name of the class or function that computes
 # them. The kinks of the first group are at zero (and at a cap): the gradient
 # is a gate there, which is what guided rules act on.
@@ -46,6 +48,14 @@ RAW_RELU = frozenset({"Relu", "Relu6", "LeakyRelu"})
 class Rule(Protocol):
     """Gives a call another backward pass."""
 
+    def prepared(self, call: Call, graph: Graph) -> Rule:
+        """Returns the rule for one call, before anything runs.
+
+        Here a rule takes what is known without running: the layer and its
+        weights, what feeds it (are the inputs non-negative?), and what
+        follows it (a batch normalization to fold in?).
+        """
+
     def apply(
         self, function: Callable, args: tuple, kwargs: dict[str, Any]
     ) -> Any:
@@ -65,6 +75,9 @@ class ActivationRule:
 
     name: str
     backward: Callable[[tf.Tensor, tf.Tensor, Callable], tf.Tensor]
+
+    def prepared(self, call: Call, graph: Graph) -> ActivationRule:
+        return self  # the same for every call
 
     def apply(
         self, function: Callable, args: tuple, kwargs: dict[str, Any]
