@@ -80,7 +80,8 @@ class Explainer:
         checks.check_model(model)
         self.model = model
         self.layer = layer
-        self._functions: dict[Any, Callable] = {}
+        # With its graph, which is part of the key by identity.
+        self._functions: dict[Any, tuple[Callable, Graph]] = {}
         self._specs: dict[Any, list[tf.TensorSpec]] = {}
         self._probabilities: bool | None = None
 
@@ -282,7 +283,7 @@ class Explainer:
             self._probabilities,
         )
         if key in self._functions:
-            return self._functions[key]
+            return self._functions[key][0]
         structure = (specs, *rest)
 
         def compute(*flat: tf.Tensor) -> dict[str, Any]:
@@ -301,7 +302,7 @@ class Explainer:
         with TRACE_LOCK, tf.init_scope():
             made = tf.function(compute, autograph=False)
             concrete = made.get_concrete_function(*tf.nest.flatten(structure))
-        self._functions[key] = concrete
+        self._functions[key] = (concrete, graph)
         return concrete
 
     def _results(self, function: ScoreFunction) -> dict[str, Any]:
