@@ -1,7 +1,6 @@
 """`keras-explain demo`, as a person would run it for the first time."""
 
 import re
-import resource
 
 from keras_explain import datasets
 from keras_explain.engine import catalogue
@@ -9,17 +8,11 @@ from tests.cli.conftest import start
 
 
 def test_demo(tmp_path):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = start("demo", cwd=tmp_path)
     printed, news = process.communicate(timeout=400)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0, news
     path = tmp_path / "explanations" / "index.html"
     assert printed.strip() == str(path)
-    # A minute on two cores, counted in time of the processor: the machine
-    # may be busy with something else.
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert spent < 100
     page = path.read_text()
     entries = catalogue.entries()
     assert page.count('scope="row"') == 8 + len(entries)
