@@ -32,7 +32,7 @@ class ClassActivationMap(Explainer):
                     )
                 )
             return call
-        found = graph.automatic_spatial()
+        found = graph.automatic_spatial
         if found is None:
             raise ValueError(
                 message(

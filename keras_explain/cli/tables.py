@@ -50,7 +50,7 @@ def layers(arguments: argparse.Namespace) -> int:
     source = models.source(arguments)
     model = source.open()
     graph = record(model, _specs(model))
-    automatic = graph.automatic_spatial()
+    automatic = graph.automatic_spatial
     usable = {call.index for call in graph.spatial()}
     table = Table(title=Text(shown(model.name)), title_justify="left")
     table.add_column("Layer", overflow="fold")
@@ -74,7 +74,7 @@ def layers(arguments: argparse.Namespace) -> int:
 
 
 def _sentence(graph: Graph) -> Text:
-    automatic = graph.automatic_spatial()
+    automatic = graph.automatic_spatial
     if automatic is None:
         return Text(
             "No layer has positions that a class activation map could show; "

@@ -84,8 +84,7 @@ class Class(Target):
     ) -> dict[str, tf.Tensor]:
         found = {}
         if self.index is not None:
-            index = tf.cast(tf.convert_to_tensor(self.index), tf.int32)
-            found["index"] = tf.broadcast_to(index, [batch])
+            found["index"] = _each(self.index, batch)
         if self.region is not None:
             head = graph.heads[find_output(graph.heads, self.output)]
             region = tf.cast(tf.convert_to_tensor(self.region), tf.float32)
@@ -178,6 +177,15 @@ class Class(Target):
             weights = region / tf.reduce_sum(region, axes, keepdims=True)
             return tf.reduce_sum(scores * weights[..., tf.newaxis], axes)
         return tf.reduce_mean(scores, axes) if axes else scores
+
+
+def _each(index: Any, batch: tf.Tensor | int) -> tf.Tensor:
+    """One index for each sample, `(batch,)` int32."""
+    if isinstance(batch, int) and not tf.is_tensor(index):
+        each = np.broadcast_to(np.asarray(index, np.int32), (batch,))
+        return tf.constant(each)  # at once: this is on the way of every call
+    index = tf.cast(tf.convert_to_tensor(index), tf.int32)
+    return tf.broadcast_to(index, [batch])
 
 
 def _symbolic(value: Any) -> bool:

@@ -103,17 +103,11 @@ def _check_scale(graph: Graph, inputs: Any) -> None:
     A model that begins by dividing by 255 expects pixels up to 255; given
     pixels up to 1 it sees black pictures only.
     """
-    flat = tf.nest.flatten(inputs)
-    if len(flat) != 1 or flat[0].shape.rank != 4 or not graph.calls:
+    flat, rescaling = tf.nest.flatten(inputs), graph.rescaling
+    if rescaling is None or len(flat) != 1 or flat[0].shape.rank != 4:
         return
-    leading = [
-        c.operation for c in graph.layers if c.parents == (-1,) and c.on_path
-    ]
-    rescaling = [op for op in leading if type(op).__name__ == "Rescaling"]
-    if not rescaling:
-        return
-    scale = float(np.max(np.abs(np.asarray(rescaling[0].scale))))
-    offset = float(np.min(np.asarray(rescaling[0].offset)))
+    scale = float(np.max(np.abs(np.asarray(rescaling.scale))))
+    offset = float(np.min(np.asarray(rescaling.offset)))
     largest = float(tf.reduce_max(tf.abs(flat[0])))
     if scale < 0.05 and 0 < largest <= 1.0:
         warn(

@@ -104,7 +104,7 @@ class Graph:
     heads: tuple[Head, ...]
     input_ranks: tuple[int | None, ...]
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[Call, ...]:
         """The calls that have a name of their own, inner ones included."""
         return tuple(
@@ -213,6 +213,16 @@ class Graph:
                 found.add(call.index)
         return frozenset(found)
 
+    @functools.cached_property
+    def rescaling(self) -> Any | None:
+        """The layer that rescales the pixels first, if there is one."""
+        leading = [c for c in self.layers if c.parents == (INPUT,)]
+        for call in leading:
+            if call.kind == "Rescaling" and call.on_path:
+                return call.operation
+        return None
+
+    @functools.cached_property
     def automatic_spatial(self) -> Call | None:
         """The last feature map before the positions are pooled away.
 

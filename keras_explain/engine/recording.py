@@ -164,7 +164,7 @@ def record(model: keras.Model, inputs: Any) -> Graph:
         The `Graph`, remembered for as long as the model lives and consists
         of the same operations.
     """
-    known = tuple(interception.operations(model))
+    known = _structure(model)
     flat = tf.nest.flatten(inputs)
     before, graphs = _CACHE.get(model, (None, {}))
     if before != known:
@@ -174,6 +174,21 @@ def record(model: keras.Model, inputs: Any) -> Graph:
     if key not in graphs:
         graphs[key] = _record(model, inputs, flat)
     return graphs[key]
+
+
+def _structure(model: keras.Model) -> tuple[int, ...]:
+    """What changes when layers are added to or taken from a model.
+
+    It is asked at every call, so that only models are looked into: a layer
+    does not change its sublayers once it is built.
+    """
+    found, queue = [], [model]
+    while queue:
+        for child in interception.children(queue.pop()):
+            found.append(id(child))
+            if isinstance(child, keras.Model):
+                queue.append(child)
+    return tuple(found)
 
 
 def _record(model: keras.Model, inputs: Any, flat: list) -> Graph:

@@ -26,7 +26,7 @@ def graph_of(model, inputs):
 def test_the_automatic_layer_and_head(name):
     specimen = zoo.build(name)
     graph = graph_of(specimen.model, specimen.inputs)
-    call = graph.automatic_spatial()
+    call = graph.automatic_spatial
     found = None if call is None else graph.address(call)
     assert found == specimen.feature_map
     assert [head.kind for head in graph.heads] == [specimen.head]
@@ -143,3 +143,20 @@ def test_a_softmax_by_hand_falls_back_to_the_log_probability():
     kernel = model.dense.kernel.numpy()
     np.testing.assert_allclose(found[0], kernel[:, 2] - kernel @ p, atol=1e-5)
     assert ke.Gradient(model).explain is not None
+
+
+def test_a_model_that_is_changed_is_recorded_again():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu", name="conv1"),
+            layers.Conv2D(5, 3, activation="relu", name="conv2"),
+        ],
+        name="inner",
+    )
+    outer = keras.Sequential([keras.Input((8, 8, 3)), model])
+    spec = tf.TensorSpec([None, 8, 8, 3])
+    before = record(outer, spec)
+    assert record(outer, spec) is before
+    model.add(layers.Conv2D(6, 3, name="conv3"))
+    assert record(outer, spec) is not before
