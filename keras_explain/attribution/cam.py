@@ -101,10 +101,13 @@ class GradCAMPlusPlus(ClassActivationMap):
     def _combine(self, a: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         axes = spatial_axes(a)
         total = tf.reduce_sum(a, axes, keepdims=True)
-        square = tf.square(g)
-        below = 2 * square + total * square * g + self.epsilon
-        alpha = tf.where(g == 0, 0.0, tf.math.divide_no_nan(square, below))
-        weights = tf.reduce_sum(alpha * tf.nn.relu(g), axes)
+        # Only positive gradients have a weight, so that alpha is not needed
+        # elsewhere.
+        positive = tf.nn.relu(g)
+        square = tf.square(positive)
+        cube = square * positive
+        below = 2 * square + total * cube + self.epsilon
+        weights = tf.reduce_sum(tf.math.divide_no_nan(cube, below), axes)
         return tf.nn.relu(weighted_sum(a, weights))
 
 
