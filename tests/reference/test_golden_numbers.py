@@ -275,3 +275,27 @@ def test_integrated_gradients_as_captum(name):
     np.testing.assert_allclose(
         np.ravel([first, second]), [1.5, -0.5], atol=0.01
     )
+
+
+@pytest.fixture
+def two_input_conv(one_conv):
+    """The same model on the sum of two pictures."""
+    model, x = one_conv
+    one, two = keras.Input((4, 4, 1)), keras.Input((4, 4, 1))
+    outputs = layers.Add(name="sum")([one, two])
+    for layer in model.layers:
+        outputs = layer(outputs)
+    both = keras.Model([one, two], outputs)
+    return both, [x, np.ones((1, 4, 4, 1), "float32")]
+
+
+def test_several_inputs_as_captum(two_input_conv):
+    model, inputs = two_input_conv
+    found = small_map(ke.GradCAM(model, layer="conv1"), inputs)
+    np.testing.assert_allclose(found, [[14.5, 19], [32.5, 37]])
+    expected = [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
+    for part in ke.GuidedBackprop(model)(inputs, 0):
+        np.testing.assert_allclose(part[0, :, :, 0], expected)
+    cam = ke.GuidedGradCAM(model, layer="conv1")(inputs, 0)
+    corners = np.asarray(cam[0])[0, :, :, 0][np.ix_([0, 3], [0, 3])]
+    np.testing.assert_allclose(corners, [[14.5, 19], [32.5, 37]])
