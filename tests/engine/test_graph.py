@@ -160,3 +160,16 @@ def test_a_model_that_is_changed_is_recorded_again():
     assert record(outer, spec) is before
     model.add(layers.Conv2D(6, 3, name="conv3"))
     assert record(outer, spec) is not before
+
+
+def test_the_body_of_a_loop_is_one_opaque_call():
+    """Tensors of a loop's body must not leave it."""
+    specimen = zoo.build("lstm")
+    graph = graph_of(specimen.model, specimen.inputs)
+    # Keras calls the cell once before the loop, to see what it returns; the
+    # call in the loop is not recorded.
+    cells = [c for c in graph.layers if c.path == "lstm/lstm_cell"]
+    assert [(c.occurrence, c.on_path) for c in cells] == [(0, False)]
+    explainer = ke.Gradient(specimen.model, layer="lstm_cell")
+    with pytest.raises(ValueError, match="does not depend"):
+        explainer(specimen.inputs)

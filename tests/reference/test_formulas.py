@@ -290,6 +290,31 @@ def test_ablation_cam_by_hand():
         np.testing.assert_allclose(found, np.maximum(out, 0), atol=1e-5)
 
 
+def test_score_cam_gives_flat_channels_no_weight():
+    """A dead channel shows nothing, so that its score says nothing."""
+    specimen = zoo.build("functional")
+    model, x = specimen.model, specimen.inputs[:1]
+    conv = model.get_layer("conv2")
+    kernel, bias = conv.get_weights()
+    kernel[..., 2], bias[2] = 0, 5  # the same at all positions
+    conv.set_weights([kernel, bias])
+    features = keras.Model(model.input, conv.output)
+    a = np.asarray(features(x), "float64")[0]
+    kernel, bias = model.get_layer("logits").get_weights()
+    scores = []
+    alive = [k for k in range(6) if np.ptp(a[..., k]) > 0]
+    assert 2 not in alive
+    for k in alive:
+        mask = (a[..., k] - a[..., k].min()) / np.ptp(a[..., k])
+        maps = np.asarray(features((x * mask[..., None]).astype("float32")))
+        scores.append((maps.mean((1, 2)) @ kernel + bias)[0, 3])
+    weights = np.exp(np.array(scores) - max(scores))
+    weights /= weights.sum()
+    out = sum(w * a[..., k] for w, k in zip(weights, alive, strict=True))
+    found = ke.ScoreCAM(model)(x, 3)[0]
+    np.testing.assert_allclose(found, np.maximum(out, 0), rtol=1e-4, atol=1e-5)
+
+
 def test_fewer_channels_are_those_that_vary_most():
     specimen = zoo.build("functional")
     model, x = specimen.model, specimen.inputs
