@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from keras_explain.engine.errors import near
 from keras_explain.version import __version__
 
 _HOMES = {
@@ -35,7 +36,10 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"keras_explain.{name}")
     if name not in _MODULES:
-        raise AttributeError(f"module 'keras_explain' has no {name!r}")
+        text = f"module 'keras_explain' has no attribute {name!r}."
+        if not name.startswith("_"):
+            text += f" Near names: {near(name, _MODULES)}."
+        raise AttributeError(text)
     module = importlib.import_module(f"keras_explain.{_MODULES[name]}")
     globals()[name] = value = getattr(module, name)
     return value

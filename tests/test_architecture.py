@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "engine": {"engine"},
     "rules": {"rules", "engine"},
     **{name: {name, "rules", "engine"} for name in FAMILIES},
-    "plots": {"plots", "engine.errors"},
+    "plots": {"plots", "engine.errors", "engine.files"},
     "datasets": {"datasets", "engine.errors"},
     "report": {"report", "engine", "rules", "plots", *FAMILIES},
     "cli": {"cli", "report", "datasets", "plots", "engine", "rules",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import keras_explain
 from keras_explain.engine import catalogue
 
@@ -62,3 +64,10 @@ def test_import_is_light():
     took, _, late = ran.stdout.strip().splitlines()[-1].partition(" ")
     assert late == "[]"
     assert float(took) < 5  # a hang, not a budget
+
+
+def test_a_misspelled_name_is_answered_with_near_ones():
+    with pytest.raises(AttributeError, match="Near names: 'GradCAM'"):
+        _ = keras_explain.Gradcam
+    assert not hasattr(keras_explain, "__wrapped__")
+    assert set(NAMES) <= set(dir(keras_explain))

@@ -56,12 +56,13 @@ class ClassActivationMap(Explainer):
 
 
 def _qualifying(graph: Graph) -> str:
-    names = candidates(graph.address(call) for call in graph.spatial())
-    if not names:
+    names = [graph.address(call) for call in graph.spatial()]
+    last = graph.automatic_spatial
+    if last is None:
         return "No layer of this model qualifies."
     return (
-        f"Layers that qualify: {names}. Pass one of them, or `layer=None` "
-        "for the last."
+        f"Layers that qualify: {candidates(names, 6)}. Pass one of them, or "
+        f"`layer=None` for {graph.address(last)!r}."
     )
 
 

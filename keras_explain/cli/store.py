@@ -23,8 +23,8 @@ from PIL import Image
 
 from keras_explain import plots
 from keras_explain.cli.run import Outcome, Picture
+from keras_explain.engine.files import write_aside
 from keras_explain.report import Cell, Prediction, Row
-from keras_explain.report.report import write_aside
 
 RESULT = "result.json"
 # Pictures on the page; those in the folders keep their size.

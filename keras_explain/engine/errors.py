@@ -31,9 +31,13 @@ def candidates(names: Iterable[str], limit: int = 12) -> str:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Returns the names most like `name`, or the first ones if none is."""
-    known = list(names)
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+    """Returns the names most like `name`, or the first ones if none is.
+
+    Upper and lower case are the same to someone who misremembers a name.
+    """
+    known = {k.casefold(): k for k in names}
+    wanted = name.casefold()
+    close = difflib.get_close_matches(wanted, known, n=5, cutoff=0.4)
     if not close:
-        close = [k for k in known if k.rsplit("/", 1)[-1] == name][:5]
-    return candidates(close or known)
+        close = [k for k in known if k.rsplit("/", 1)[-1] == wanted][:5]
+    return candidates([known[k] for k in close] or known.values())

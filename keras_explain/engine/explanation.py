@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import batching
-from keras_explain.engine.errors import message
+from keras_explain.engine.files import write_aside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Explanation:
             "structures": structures,
         }
         arrays["about"] = np.array(json.dumps(about))
-        _write_aside(os.fspath(path), arrays)
+        write_aside(path, lambda file: np.savez_compressed(file, **arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Explanation:
@@ -193,24 +191,3 @@ def _skeleton(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_skeleton(item) for item in value]
     return 0
-
-
-def _write_aside(path: str, arrays: dict[str, Any]) -> None:
-    aside = f"{path}.{os.getpid()}-{threading.get_ident()}.part"
-    try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(aside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        if not isinstance(error, OSError):
-            raise
-        raise type(error)(
-            message(
-                "The explanation cannot be written there.",
-                f"path={path!r} ({error.strerror or error})",
-                "Make the folder first, or choose one that you may write to "
-                "and that has space left.",
-            )
-        ) from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_explain.engine.errors import message
+from keras_explain.engine.files import write_aside
 from keras_explain.plots.color import to_displayable
 
 if TYPE_CHECKING:
@@ -90,30 +90,7 @@ def save(picture: Figure | Any, path: str | os.PathLike[str]) -> None:
             )
         )
     # Encoded before anything is written: a bad picture leaves no file.
-    _write_aside(target, _encode(picture, kind))
-
-
-def _write_aside(target: Path, content: bytes) -> None:
-    # In the same folder, as a rename across file systems is a copy; and not
-    # by `tempfile`, whose files only their owner may read.
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("xb") as file:
-            file.write(content)
-        aside.replace(target)
-    except OSError as error:
-        raise type(error)(
-            message(
-                "The picture could not be written.",
-                f"path={str(target)!r} ({error.strerror or error})",
-                "Pass a path in a folder that you may write to.",
-            )
-        ) from error
-    finally:
-        # Only still there if something went wrong.
-        if aside.is_file():
-            aside.unlink()
+    write_aside(target, _encode(picture, kind))
 
 
 def _is_figure(picture: Any) -> bool:

@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import hashlib
 import os
-import secrets
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 
 from keras_explain import plots
 from keras_explain.engine.catalogue import Entry
-from keras_explain.engine.errors import message
+from keras_explain.engine.files import write_aside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,27 +219,6 @@ class Report:
                 for row in self.rows
             ),
         )
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Writes a file so that nobody ever sees half of it."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("xb") as file:
-            file.write(content)
-        aside.replace(path)
-    except OSError as error:
-        raise OSError(
-            message(
-                "The file cannot be written.",
-                f"path={str(path)!r} ({error.strerror or error})",
-                "Choose a folder that you may write to.",
-            )
-        ) from error
-    finally:
-        if aside.is_file():  # only still there if something went wrong
-            aside.unlink()
 
 
 def _unique(values: Iterable[str]) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def test_a_bad_picture_leaves_the_old_file(tmp_path):
 def test_a_failed_rename_leaves_nothing_behind(tmp_path, picture):
     # A folder in the place of the file: writing aside works, renaming cannot.
     (tmp_path / "map.png").mkdir()
-    with pytest.raises(OSError, match="could not be written.*\n.*map.png"):
+    with pytest.raises(OSError, match="cannot be written.*\n.*map.png"):
         save(picture, tmp_path / "map.png")
     assert os.listdir(tmp_path) == ["map.png"]
 
@@ -117,7 +117,7 @@ def test_an_unwritable_folder_is_reported(tmp_path, picture):
     # of the folder stops everyone.
     (tmp_path / "file").write_bytes(b"")
     path = tmp_path / "file" / "map.png"
-    with pytest.raises(OSError, match="(?s)could not be written.*Pass a path"):
+    with pytest.raises(OSError, match="(?s)cannot be written.*Choose a folder"):
         save(picture, path)
 
 
