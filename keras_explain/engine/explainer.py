@@ -21,6 +21,12 @@ from keras_explain.engine.score import Evaluation, ScoreFunction
 from keras_explain.engine.targets import Target
 
 
+# Compiled functions that an explainer keeps: one for each kind of input and of
+# target. Those of targets without end, such as all units of a layer in turn,
+# make room for each other.
+_MOST_FUNCTIONS = 32
+
+
 class Attribution(NamedTuple):
     """What the mathematics of a method returns.
 
@@ -80,8 +86,9 @@ class Explainer:
         checks.check_model(model)
         self.model = model
         self.layer = layer
-        # With its graph, which is part of the key by identity.
-        self._functions: dict[Any, tuple[Callable, Graph]] = {}
+        # With what is part of the key by identity, to keep it from being
+        # taken for something new.
+        self._functions: dict[Any, tuple[Callable, Graph, Target]] = {}
         self._specs: dict[Any, list[tf.TensorSpec]] = {}
         self._probabilities: bool | None = None
 
@@ -302,7 +309,9 @@ class Explainer:
         with TRACE_LOCK, tf.init_scope():
             made = tf.function(compute, autograph=False)
             concrete = made.get_concrete_function(*tf.nest.flatten(structure))
-        self._functions[key] = (concrete, graph)
+            while len(self._functions) >= _MOST_FUNCTIONS:
+                self._functions.pop(next(iter(self._functions)))
+            self._functions[key] = (concrete, graph, target)
         return concrete
 
     def _results(self, function: ScoreFunction) -> dict[str, Any]:

@@ -181,6 +181,18 @@ def test_traces_once_for_all_batch_sizes():
     assert second - first < 100_000  # bytes of Python objects, 160 calls
 
 
+def test_targets_without_end_do_not_pile_up():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(40)])
+    explainer = ke.Gradient(model)
+    x = np.ones((1, 3), "float32")
+    kernel = model.layers[0].get_weights()[0]
+    for k in range(40):
+        # Each is gone when the next is made, and may have its identity.
+        found = explainer(x, ke.Output(lambda y, k=k: y[:, k]))
+        np.testing.assert_allclose(found[0], kernel[:, k])
+    assert len(explainer._functions) == 32
+
+
 def test_sizes_open_up_once():
     """Pictures of many sizes: one trace for the first, one for all others."""
     specimen = zoo.build("open_size")
