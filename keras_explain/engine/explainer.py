@@ -20,7 +20,6 @@ from keras_explain.engine.rules import Rule
 from keras_explain.engine.score import Evaluation, ScoreFunction
 from keras_explain.engine.targets import Target
 
-
 # Compiled functions that an explainer keeps: one for each kind of input and of
 # target. Those of targets without end, such as all units of a layer in turn,
 # make room for each other.
