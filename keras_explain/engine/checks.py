@@ -81,6 +81,14 @@ def standardize(model: keras.Model, inputs: Any) -> Any:
                 f"{sorted(sizes)} samples",
             )
         )
+    if sizes == {0}:
+        raise ValueError(
+            message(
+                "There is nothing to explain: the data hold no samples.",
+                "a batch of none",
+                "Check the path or filter that made the data.",
+            )
+        )
     return tf.nest.pack_sequence_as(inputs, flat)
 
 

@@ -234,6 +234,8 @@ def test_pixels_on_the_wrong_scale_are_told(options):
 def test_data_without_samples(explainer):
     with pytest.raises(ValueError, match="no samples"):
         explainer.explain(zoo.images(2)[:0])
+    with pytest.raises(ValueError, match="no samples"):
+        explainer(zoo.images(2)[:0])
     empty = tf.data.Dataset.from_tensor_slices(zoo.images(2)).batch(2).take(0)
     with pytest.raises(ValueError, match="no samples"):
         explainer.explain(empty)
