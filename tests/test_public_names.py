@@ -20,14 +20,13 @@ AblationCAM
 """.split()
 
 PROBE = """
-import sys, time
+import sys
 import keras, tensorflow
 names = {"matplotlib", "tensorflow_datasets", "jinja2"} - set(sys.modules)
-start = time.perf_counter()
 import keras_explain
-took = time.perf_counter() - start
+keras_explain.GradCAM
 late = [name for name in names if name in sys.modules]
-print(took, late)
+print(late)
 """
 
 
@@ -53,7 +52,7 @@ def test_the_version_is_one():
 def test_import_is_light():
     """No package that is used late comes in early.
 
-    The time itself is printed by `benchmarks/import_time.py`.
+    The time itself is measured by `benchmarks/import_time.py`.
     """
     ran = subprocess.run(
         [sys.executable, "-c", PROBE],
@@ -61,9 +60,7 @@ def test_import_is_light():
         text=True,
         check=True,
     )
-    took, _, late = ran.stdout.strip().splitlines()[-1].partition(" ")
-    assert late == "[]"
-    assert float(took) < 5  # a hang, not a budget
+    assert ran.stdout.strip().splitlines()[-1] == "[]"
 
 
 def test_a_misspelled_name_is_answered_with_near_ones():
