@@ -15,7 +15,7 @@ from keras_explain.version import __version__
 _HOMES = {
     "attribution": """CAM AblationCAM DeconvNet EigenCAM EigenGradCAM
         ElementwiseGradCAM GradCAM GradCAMPlusPlus Gradient GuidedBackprop
-        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients LayerCAM
+        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients LRP LayerCAM
         Saliency ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
         XGradCAM""",
     "engine.class_target": "Class",

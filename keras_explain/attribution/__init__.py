@@ -21,9 +21,11 @@ from keras_explain.attribution.guided_grad_cam import GuidedGradCAM
 from keras_explain.attribution.mask_cam import AblationCAM, ScoreCAM
 from keras_explain.attribution.noise import SmoothGrad, SquareGrad, VarGrad
 from keras_explain.attribution.path import IntegratedGradients
+from keras_explain.attribution.relevance import LRP
 
 __all__ = [
     "CAM",
+    "LRP",
     "AblationCAM",
     "DeconvNet",
     "EigenCAM",

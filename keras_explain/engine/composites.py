@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from keras_explain.engine.graph import Call, Graph
-from keras_explain.engine.rules import Rule
+from keras_explain.engine.folding import Fold, folds
+from keras_explain.engine.graph import INPUT, Call, Graph
+from keras_explain.engine.roles import role_of
+from keras_explain.engine.rules import Folded, Place, Rule
 
 # A selector may ask about the call and about its place in the graph.
 Selector = Callable[[Call, Graph], bool]
@@ -33,6 +35,12 @@ def path(*paths: str) -> Selector:
     return lambda call, graph: call.path in wanted
 
 
+def role(*roles: str) -> Selector:
+    """Selects calls by the part they play, see `engine.roles`."""
+    wanted = frozenset(roles)
+    return lambda call, graph: role_of(call) in wanted
+
+
 def first(selector: Selector) -> Selector:
     """Selects the first call, in the order of execution, that another does."""
 
@@ -45,6 +53,12 @@ def first(selector: Selector) -> Selector:
     return selects
 
 
+def _inside(call: Call, closed: set[str]) -> bool:
+    """Whether a call is part of another that has a rule as a whole."""
+    parts = call.enclosing.split("/")
+    return any("/".join(parts[:k]) in closed for k in range(1, len(parts) + 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Composite:
     """An ordered list of (selector, rule): the first match wins.
@@ -52,18 +66,78 @@ class Composite:
     Attributes:
         entries: The pairs. A rule of `None` means: leave this call alone,
             and do not look further.
+        folds: Whether batch normalizations are folded into the linear
+            layers they stand next to.
     """
 
     entries: tuple[tuple[Selector, Rule | None], ...]
+    folds: bool = False
 
-    def assign(self, graph: Graph) -> dict[tuple[str, int], Rule]:
-        """Returns `{call key: rule}` for the calls on the way to the output."""
-        assigned = {}
-        for call in graph.calls:
-            rule = self._rule(call, graph) if call.on_path else None
+    def assign(
+        self,
+        graph: Graph,
+        behind: Call | None = None,
+        kept: frozenset[int] = frozenset(),
+    ) -> dict[tuple[str, int], Rule]:
+        """Returns `{call key: rule}` for the calls on the way to the output.
+
+        Args:
+            graph: The recorded run.
+            behind: Only calls that depend on the output of this one.
+            kept: Indices of calls whose output is looked at: no batch
+                normalization is folded into them.
+        """
+        known, gone = folds(graph, kept) if self.folds else ({}, frozenset())
+        reached = graph.behind(behind)
+        signals = reached | {INPUT if behind is None else behind.index}
+        assigned: dict[tuple[str, int], Rule] = {}
+        closed: set[str] = set()
+        for call in reversed(graph.calls):  # the outer before the inner
+            if not call.on_path or call.index not in reached:
+                continue
+            if _inside(call, closed):
+                continue
+            if call.index in gone:
+                assigned[call.key] = Folded()
+                continue
+            rule = self._rule(call, graph)
             if rule is not None:
-                assigned[call.key] = rule.prepared(call, graph)
-        return assigned
+                fold = known.get(call.index, Fold())
+                rule = rule.prepared(Place(call, graph, fold, signals))
+            if rule is not None:
+                assigned[call.key] = rule
+                if not call.leaf and not rule.splits:
+                    closed.add(call.path)
+        return dict(reversed(assigned.items()))
+
+    def without_rule(
+        self,
+        graph: Graph,
+        assigned: Mapping[tuple[str, int], Rule],
+        behind: Call | None = None,
+    ) -> list[Call]:
+        """Returns the calls that bend the signal and have no rule.
+
+        Args:
+            graph: The recorded run.
+            assigned: What `assign` returned.
+            behind: As for `assign`.
+        """
+        reached = graph.behind(behind)
+        closed = {
+            call.path
+            for call in graph.calls
+            if call.key in assigned and not assigned[call.key].splits
+        }
+        return [
+            call
+            for call in graph.calls
+            if call.on_path
+            and call.index in reached
+            and call.key not in assigned
+            and not _inside(call, closed)
+            and role_of(call) not in ("moving", "inside", "head")
+        ]
 
     def _rule(self, call: Call, graph: Graph) -> Rule | None:
         for selector, rule in self.entries:

@@ -24,6 +24,7 @@ def run(
     *,
     taps: Mapping[Key, Tap] | None = None,
     rules: Mapping[Key, Rule] | None = None,
+    sink: tf.Tensor | None = None,
 ) -> Any:
     """Calls `model(inputs)` in inference mode, intercepted.
 
@@ -33,6 +34,7 @@ def run(
         taps: `{call key: tap}`. What a tap returns takes the place of the
             output; what it makes unused is pruned by TensorFlow.
         rules: `{call key: rule}`, from `Composite.assign`.
+        sink: Takes the relevance that no input receives.
 
     Returns:
         The outputs of the model.
@@ -59,7 +61,10 @@ def run(
         key = (path, counts.get(path, 0))
         counts[path] = key[1] + 1
         if key in rules:
-            outputs = rules[key].apply(call, args, kwargs)
+            outputs = rules[key].apply(call, args, kwargs, sink)
+            held = interception.held_activation(operation)
+            if rules[key].splits and held is not None:
+                outputs = held(outputs)  # intercepted: it has a rule as well
         else:
             outputs = call(*args, **kwargs)
         return taps[key](outputs) if key in taps else outputs

@@ -80,6 +80,8 @@ class Explainer:
     # Whether negative attributions speak against the target; without them a
     # picture needs one color only.
     signed = True
+    # Whether the completeness error takes time; then only `explain` finds it.
+    delta_costs = False
 
     def __init__(self, model: keras.Model, *, layer: Any = None):
         checks.check_model(model)
@@ -91,9 +93,12 @@ class Explainer:
         self._specs: dict[Any, list[tf.TensorSpec]] = {}
         self._probabilities: bool | None = None
 
+    # What follows is Python that traces; converting it would only be slow.
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, inputs: Any, target: Any = None) -> Any:
         """Returns the attributions as tensors; also inside `tf.function`."""
-        return self._run(inputs, as_target(target))["maps"]
+        wanted = "maps" if self.delta_costs else "all"
+        return self._run(inputs, as_target(target), wanted=wanted)["maps"]
 
     def explain(
         self,
@@ -199,6 +204,9 @@ class Explainer:
     def _check(self, notes: dict[str, tf.Tensor]) -> None:
         """Raises or warns about what the computation noticed."""
 
+    def _check_delta(self, results: dict[str, Any]) -> None:
+        """Warns where a completeness error is larger than it should be."""
+
     # What the engine does with it.
 
     def _bind(self, function: ScoreFunction) -> ScoreFunction:
@@ -208,7 +216,11 @@ class Explainer:
         )
 
     def _run(
-        self, inputs: Any, target: Target, rows: slice | None = None
+        self,
+        inputs: Any,
+        target: Target,
+        rows: slice | None = None,
+        wanted: str = "all",
     ) -> dict[str, Any]:
         checks.check_built(self.model)
         inputs = checks.standardize(self.model, inputs)
@@ -225,11 +237,13 @@ class Explainer:
         ]
         extra = self._extra(inputs, rows, graph)
         arguments = (inputs, parameters, extra)
-        function = self._compiled(arguments, specs, graph, target)
+        function = self._compiled(arguments, specs, graph, target, wanted)
         results = function(*tf.nest.flatten(arguments))
         if tf.executing_eagerly():
             self._check(results["notes"])
             diagnosis.diagnose(results, inputs, graph, target)
+            if "delta" in results:
+                self._check_delta(results)
         call = self._call(graph)
         results["layer"] = None if call is None else graph.address(call)
         for private in ("finite", "notes"):
@@ -277,7 +291,12 @@ class Explainer:
         return tf.nest.pack_sequence_as(inputs, found)
 
     def _compiled(
-        self, arguments: Any, specs: Any, graph: Graph, target: Target
+        self,
+        arguments: Any,
+        specs: Any,
+        graph: Graph,
+        target: Target,
+        wanted: str,
     ) -> Callable:
         inputs, parameters, extra = arguments
         rest = tf.nest.map_structure(_open_spec, (parameters, extra))
@@ -287,6 +306,7 @@ class Explainer:
             target.signature(),
             id(graph),
             self._probabilities,
+            wanted,
         )
         if key in self._functions:
             return self._functions[key][0]
@@ -303,7 +323,7 @@ class Explainer:
                 extra=more,
                 probabilities=bool(self._probabilities),
             )
-            return self._results(self._bind(function))
+            return self._results(self._bind(function), wanted)
 
         with TRACE_LOCK, tf.init_scope():
             made = tf.function(compute, autograph=False)
@@ -313,8 +333,14 @@ class Explainer:
             self._functions[key] = (concrete, graph, target)
         return concrete
 
-    def _results(self, function: ScoreFunction) -> dict[str, Any]:
-        """The tensors a compiled function returns."""
+    def _results(self, function: ScoreFunction, wanted: str) -> dict[str, Any]:
+        """The tensors a compiled function returns.
+
+        Args:
+            function: What is explained.
+            wanted: `"all"`, `"maps"`, which leaves the completeness error
+                out, or what else a method knows to return.
+        """
         found = self._attribute(function)
         finite = [
             tf.reduce_all(tf.math.is_finite(t))
@@ -329,7 +355,7 @@ class Explainer:
         }
         if isinstance(function.target, Class):
             results["index"] = found.evaluation.indices[0]
-        if found.delta is not None:
+        if found.delta is not None and wanted == "all":
             results["delta"] = found.delta
         return results
 

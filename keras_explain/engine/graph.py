@@ -41,10 +41,14 @@ class Call:
         index: Position in the order in which calls ended.
         path: Names from the outside in, `"backbone/conv5"`.
         occurrence: How many times the operation was called before.
-        operation: The layer, `keras.ops` node or `FusedActivation`; `None`
+        operation: The layer, `keras.ops` node or inner function; `None`
             for the model itself, so that a remembered graph does not keep
             its model alive.
-        parents: Indices of the innermost calls that made the inputs.
+        arguments: For each tensor it was given, indices of the innermost
+            calls that made it; several if raw ops joined their outputs,
+            none for a constant.
+        direct: For each of them, whether it is an output of a call as it is,
+            with no raw op in between.
         enclosing: Path of the layer or model it was called from.
         shape: Shape of the output with `None` for the batch; of the first
             one if there are several.
@@ -52,23 +56,42 @@ class Call:
         num_outputs: Number of output tensors.
         op_types: Types of the TensorFlow ops made by the call itself.
         on_path: Whether an output of the model depends on it.
+        leaf: Whether it calls no other operation, a fused activation aside.
+        linearity: What the ops made by the call itself do to a signal:
+            `"moving"`, `"affine"` or `"nonlinear"`; the op of the final
+            softmax or sigmoid is set aside.
+        nonlinear_ops: Types of its own ops that are nonlinear.
+        readers: How many ops on the way to the output read its values.
+        is_head: Whether it is the final softmax or sigmoid.
     """
 
     index: int
     path: str
     occurrence: int
     operation: Any
-    parents: tuple[int, ...]
+    arguments: tuple[tuple[int, ...], ...]
+    direct: tuple[bool, ...]
     enclosing: str
     shape: tuple[int | None, ...] | None
     dtype: str
     num_outputs: int
     op_types: frozenset[str]
     on_path: bool
+    leaf: bool
+    linearity: str
+    nonlinear_ops: tuple[str, ...]
+    readers: int
+    is_head: bool
 
     @property
     def key(self) -> tuple[str, int]:
         return (self.path, self.occurrence)
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Indices of the innermost calls that made the inputs."""
+        made = [index for makers in self.arguments for index in makers]
+        return tuple(dict.fromkeys(made))
 
     @property
     def kind(self) -> str:
@@ -113,7 +136,7 @@ class Graph:
             if call.path
             and not isinstance(
                 call.operation,
-                (interception.FusedActivation, keras.layers.InputLayer),
+                (interception.Inner, keras.layers.InputLayer),
             )
         )
 
@@ -213,6 +236,34 @@ class Graph:
                 found.add(call.index)
         return frozenset(found)
 
+    def source(self, call: Call) -> Call | None:
+        """The call whose output, as it is, is the first argument."""
+        if not call.arguments or not call.direct[0]:
+            return None
+        (index,) = call.arguments[0]
+        return None if index == INPUT else self.calls[index]
+
+    def reader(self, call: Call) -> Call | None:
+        """The call that alone reads the output, as it is."""
+        found = [
+            c
+            for c in self.calls
+            if call.index in c.parents and (c.leaf or c.linearity != "moving")
+        ]
+        if len(found) != 1 or call.readers != 1:
+            return None
+        return found[0] if self.source(found[0]) is call else None
+
+    def behind(self, call: Call | None) -> frozenset[int]:
+        """Calls that depend on the output of a call, or on the inputs."""
+        start = INPUT if call is None else call.index
+        found = {start}
+        # A model that hands on the output of its last layer is not behind it.
+        for other in self.calls[start + 1 :]:
+            if found.intersection(other.parents):
+                found.add(other.index)
+        return frozenset(found - {start})
+
     @functools.cached_property
     def rescaling(self) -> Any | None:
         """The layer that rescales the pixels first, if there is one."""
@@ -255,7 +306,7 @@ class Graph:
 
     def _owner(self, call: Call) -> Call | None:
         """The layer that a fused activation belongs to; else itself."""
-        if not isinstance(call.operation, interception.FusedActivation):
+        if not isinstance(call.operation, interception.Inner):
             return call
         layer = call.operation.layer
         for other in self.calls[call.index + 1 :]:

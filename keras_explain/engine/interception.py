@@ -8,7 +8,8 @@ the behavior. No clone, no surgery, no second inbound node.
 
 A fused activation (`Dense(activation="relu")`) is split off in the same way:
 the function held by the layer's `activation` attribute is shadowed and
-arrives at the handler as a `FusedActivation` of its own.
+arrives at the handler as a `FusedActivation` of its own; so does what an
+attention layer computes between its projections, as an `AttentionCore`.
 """
 
 from __future__ import annotations
@@ -27,21 +28,42 @@ Handler = Callable[..., Any]
 TRACE_LOCK = threading.RLock()
 
 
-class FusedActivation:
-    """The nonlinearity held in a layer's `activation`, as an operation.
+class Inner:
+    """A function that a layer calls inside, as an operation of its own.
 
     Attributes:
         layer: The layer that holds it.
         function: What the layer would have called.
+        name: The last part of its path.
     """
+
+    name = ""
 
     def __init__(self, layer: Any, function: Callable):
         self.layer = layer
         self.function = function
-        self.name = "activation"
 
     def __repr__(self) -> str:
-        return f"<FusedActivation of {self.layer.name!r}>"
+        return f"<{type(self).__name__} of {self.layer.name!r}>"
+
+
+class FusedActivation(Inner):
+    """The nonlinearity held in a layer's `activation`."""
+
+    name = "activation"
+
+
+class AttentionCore(Inner):
+    """What an attention layer does between its projections.
+
+    Its arguments are the projected query, key and value.
+    """
+
+    name = "attention"
+
+
+# Methods of layers that are intercepted beside `call`.
+_INNER_METHODS = {"_compute_attention": AttentionCore}
 
 
 def children(operation: Any) -> list[Any]:
@@ -85,15 +107,34 @@ def fused_activation(operation: Any) -> Callable | None:
         # A recurrent cell: its kernel is chosen by the identity of the
         # function, so that a shadow would change the computation.
         return None
-    function = getattr(operation, "__dict__", {}).get("activation")
-    if not callable(function) or isinstance(function, keras.Operation):
+    function = held_activation(operation)
+    if isinstance(function, keras.Operation):
         return None  # an Operation is intercepted by its own `call`
-    if function is keras.activations.linear:
+    return function
+
+
+def held_activation(operation: Any) -> Callable | None:
+    """Returns what is in `activation`, whatever it is; `None` for linear."""
+    function = getattr(operation, "__dict__", {}).get("activation")
+    if not callable(function) or function is keras.activations.linear:
         return None
     return function
 
 
-def _shadow(target: Any, attribute: str, replacement: Any) -> Callable:
+@contextlib.contextmanager
+def without_activation(layer: Any) -> Iterator[None]:
+    """Within the context, a layer's `call` ends before its activation."""
+    if held_activation(layer) is None:
+        yield
+        return
+    restore = shadow(layer, "activation", keras.activations.linear)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def shadow(target: Any, attribute: str, replacement: Any) -> Callable:
     """Sets an instance attribute past Keras's tracking; returns the undo."""
     missing = object()
     before = target.__dict__.get(attribute, missing)
@@ -132,8 +173,7 @@ def intercept(model: keras.Model, handler: Handler) -> Iterator[None]:
     Args:
         model: Any built Keras 3 model.
         handler: Called as `handler(operation, call, *args, **kwargs)`, where
-            `operation` is a layer, a `keras.ops` node or a
-            `FusedActivation`.
+            `operation` is a layer, a `keras.ops` node or an `Inner`.
     """
     undo: list[Callable] = []
     with TRACE_LOCK:
@@ -143,9 +183,15 @@ def intercept(model: keras.Model, handler: Handler) -> Iterator[None]:
                 if function is not None:
                     fused = FusedActivation(operation, function)
                     routed = _route(fused, function, handler)
-                    undo.append(_shadow(operation, "activation", routed))
+                    undo.append(shadow(operation, "activation", routed))
+                for name, kind in _INNER_METHODS.items():
+                    method = getattr(operation, name, None)
+                    if isinstance(operation, keras.Layer) and method:
+                        inner = kind(operation, method)
+                        routed = _route(inner, method, handler)
+                        undo.append(shadow(operation, name, routed))
                 routed = _route(operation, operation.call, handler)
-                undo.append(_shadow(operation, "call", routed))
+                undo.append(shadow(operation, "call", routed))
             yield
         finally:
             for restore in reversed(undo):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_explain.engine import interception
 from keras_explain.engine.graph import INPUT, Call, Graph, Head
+from keras_explain.engine.linearity import Signal
 
 # TensorFlow ops that hand a tensor on unchanged (up to its number format).
 _TRANSPARENT = {"Identity", "IdentityN", "Cast", "CheckNumerics", "Snapshot"}
@@ -68,18 +69,21 @@ class _Recorder:
             for key, (path, _) in interception.operations(model).items()
         }
         self.graph = tf.compat.v1.get_default_graph()
+        self.signal = Signal(inputs)
         self.made_by = {id(tensor): INPUT for tensor in inputs}
         self.kept: list[Any] = list(inputs)  # ids stay unique while alive
         self.calls: list[dict[str, Any]] = []
         self.counts: dict[str, int] = {}
-        self.stack: list[tuple[str, set[str]]] = []
+        # Of the calls that are under way: path, own ops, inner calls seen.
+        self.stack: list[tuple[str, list[tf.Operation], list[str]]] = []
         self.seen = 0
 
-    def _ops_since(self) -> set[str]:
+    def _ops_since(self) -> list[tf.Operation]:
         ops = self.graph.get_operations()
-        types = {op.type for op in ops[self.seen :]}
+        new = ops[self.seen :]
+        self.signal.follow(new)
         self.seen = len(ops)
-        return types
+        return new
 
     def __call__(
         self, operation: Any, call: Any, *args: Any, **kwargs: Any
@@ -88,27 +92,31 @@ class _Recorder:
             return call(*args, **kwargs)  # the body of a loop: one opaque call
         path = path_of(operation, self.names)
         if self.stack:
-            self.stack[-1][1].update(self._ops_since())
+            self.stack[-1][1].extend(self._ops_since())
+            if not isinstance(operation, interception.FusedActivation):
+                self.stack[-1][2].append(path)
         enclosing = self.stack[-1][0] if self.stack else ""
         occurrence = self.counts.get(path, 0)
         self.counts[path] = occurrence + 1
-        self.stack.append((path, set()))
+        self.stack.append((path, [], []))
         self._ops_since()
         try:
             outputs = call(*args, **kwargs)
         finally:
-            _, op_types = self.stack.pop()
-        op_types.update(self._ops_since())
-        tensors = _tensors(outputs)
+            _, own, inner = self.stack.pop()
+        own.extend(self._ops_since())
+        given, tensors = _tensors((args, kwargs)), _tensors(outputs)
         self.calls.append(
             {
                 "index": len(self.calls),
                 "path": path,
                 "occurrence": occurrence,
                 "operation": operation if path else None,
-                "parents": self._parents((args, kwargs)),
+                "arguments": tuple(map(self._makers, given)),
+                "direct": tuple(id(t) in self.made_by for t in given),
                 "enclosing": enclosing,
-                "op_types": frozenset(op_types),
+                "leaf": not inner,
+                "ops": own,
                 "tensors": tensors,
             }
         )
@@ -118,20 +126,27 @@ class _Recorder:
             self.kept.append(tensor)
         return outputs
 
-    def _parents(self, arguments: Any) -> tuple[int, ...]:
-        found = []
-        for tensor in _tensors(arguments):
-            if id(tensor) not in self.made_by:
-                tensor = producer(tensor)
+    def _makers(self, tensor: tf.Tensor) -> tuple[int, ...]:
+        """The calls that made a tensor, raw ops in between left out."""
+        found: list[int] = []
+        seen: set[str] = set()
+        queue = [tensor]
+        while queue:
+            tensor = queue.pop(0)
+            if tensor.name in seen:
+                continue
+            seen.add(tensor.name)
             if id(tensor) in self.made_by:
                 found.append(self.made_by[id(tensor)])
+            else:
+                queue.extend(tensor.op.inputs)
         return tuple(dict.fromkeys(found))
 
 
 def path_of(operation: Any, names: dict[int, str]) -> str:
-    """Returns the path of an operation, fused activations included."""
-    if isinstance(operation, interception.FusedActivation):
-        return f"{names[id(operation.layer)]}/activation".lstrip("/")
+    """Returns the path of an operation, inner functions included."""
+    if isinstance(operation, interception.Inner):
+        return f"{names[id(operation.layer)]}/{operation.name}".lstrip("/")
     return names[id(operation)]
 
 
@@ -212,9 +227,18 @@ def _finish(
 ) -> Graph:
     results = _tensors(outputs)
     on_path = _ancestors(results)
+    heads_ops = {
+        producer(tensor).op.name
+        for tensor in results
+        if pre_activation(tensor)[0] in ("softmax", "sigmoid")
+    }
     calls = []
     for entry in recorder.calls:
-        tensors = entry.pop("tensors")
+        tensors, ops = entry.pop("tensors"), entry.pop("ops")
+        inside = [
+            op for op in ops if op.name in on_path and op.name not in heads_ops
+        ]
+        linearity, nonlinear = recorder.signal.kind(inside)
         first = tensors[0] if tensors else None
         calls.append(
             Call(
@@ -222,7 +246,12 @@ def _finish(
                 shape=None if first is None else _shape(first),
                 dtype="" if first is None else first.dtype.name,
                 num_outputs=len(tensors),
+                op_types=frozenset(op.type for op in ops),
                 on_path=any(t.op.name in on_path for t in tensors),
+                linearity=linearity,
+                nonlinear_ops=nonlinear,
+                readers=_readers(tensors, on_path),
+                is_head=any(op.name in heads_ops for op in ops),
             )
         )
     names = output_names(model, outputs)
@@ -232,6 +261,15 @@ def _finish(
     ]
     ranks = tuple(spec.shape.rank for spec in flat)
     return Graph(tuple(calls), tuple(heads), ranks)
+
+
+def _readers(tensors: list[tf.Tensor], on_path: set[str]) -> int:
+    """How many ops on the way to the output read the tensors' values."""
+    return sum(
+        op.name in on_path and op.type != "Shape"
+        for tensor in tensors
+        for op in tensor.consumers()
+    )
 
 
 def _shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:

@@ -7,13 +7,17 @@ relevance methods) are assignments of rules to calls, nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Protocol
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from keras_explain.engine.folding import Fold
 from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.relevance import Shares, connect, cut
 
 # Elementwise functions by the name of the class or function that computes
 # them. The kinks of the first group are at zero (and at a cap): the gradient
@@ -45,21 +49,64 @@ SMOOTH_FAMILY = {
 RAW_RELU = frozenset({"Relu", "Relu6", "LeakyRelu"})
 
 
-class Rule(Protocol):
-    """Gives a call another backward pass."""
+class Place(NamedTuple):
+    """Where a rule is to act.
 
-    def prepared(self, call: Call, graph: Graph) -> Rule:
+    Attributes:
+        call: The call.
+        graph: The recorded run it is part of.
+        fold: What is folded into it.
+        reached: Indices of the calls that depend on what is attributed to,
+            and of the call whose output that is (or `INPUT`).
+    """
+
+    call: Call
+    graph: Graph
+    fold: Fold
+    reached: frozenset[int]
+
+    @property
+    def signals(self) -> tuple[bool, ...]:
+        """Whether each argument depends on what is attributed to."""
+        return tuple(
+            not self.reached.isdisjoint(makers)
+            for makers in self.call.arguments
+        )
+
+
+class Rule(Protocol):
+    """Gives a call another backward pass.
+
+    Attributes:
+        splits: Whether the rule is for the linear part of a layer, so that
+            an activation the layer holds is a call of its own.
+    """
+
+    splits: bool
+
+    def prepared(self, place: Place) -> Rule | None:
         """Returns the rule for one call, before anything runs.
 
         Here a rule takes what is known without running: the layer and its
-        weights, what feeds it (are the inputs non-negative?), and what
-        follows it (a batch normalization to fold in?).
+        weights, what feeds it (are the inputs non-negative?), and what is
+        folded into it. `None` leaves the call alone.
         """
 
     def apply(
-        self, function: Callable, args: tuple, kwargs: dict[str, Any]
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
     ) -> Any:
-        """Returns `function(*args, **kwargs)` with a modified gradient."""
+        """Returns `function(*args, **kwargs)` with a modified gradient.
+
+        Args:
+            function: The operation's own call.
+            args, kwargs: Its arguments.
+            sink: Takes the relevance that no input receives, see
+                `engine.relevance`.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,30 +118,159 @@ class ActivationRule:
         backward: `(upstream, x, gradient) -> downstream`, where
             `gradient(u)` is what the function itself would pass down for
             `u`. All are tensors of the shape of `x`.
+        loses: Whether what is not passed down counts as lost, as it does of
+            relevance.
     """
 
     name: str
     backward: Callable[[tf.Tensor, tf.Tensor, Callable], tf.Tensor]
+    loses: bool = False
+    splits = False
 
-    def prepared(self, call: Call, graph: Graph) -> ActivationRule:
+    def prepared(self, place: Place) -> ActivationRule:
         return self  # the same for every call
 
     def apply(
-        self, function: Callable, args: tuple, kwargs: dict[str, Any]
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        @tf.custom_gradient
-        def ruled(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            y = function(x, *args[1:], **kwargs)
+        x = cut(args[0])
+        y = function(x, *args[1:], **kwargs)
 
-            def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                return tf.gradients(y, x, upstream)[0]
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.gradients(y, x, upstream)[0]
 
-            def backward(upstream: tf.Tensor, variables: Any = None) -> Any:
-                downstream = self.backward(upstream, x, gradient)
-                if variables is None:
-                    return downstream
-                return downstream, [None] * len(variables)  # e.g. PReLU's
+        def backward(upstream: tf.Tensor) -> Shares:
+            passed = self.backward(upstream, x, gradient)
+            return Shares([passed], [upstream - passed] if self.loses else [])
 
-            return y, backward
+        return connect(y, args[:1], backward, sink)
 
-        return ruled(args[0])
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """The rule of a batch normalization that is part of a linear layer."""
+
+    splits = False
+
+    def prepared(self, place: Place) -> Folded:
+        return self
+
+    def apply(
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
+    ) -> Any:
+        return args[0]
+
+
+class Division(NamedTuple):
+    """A call whose relevance is to be divided among its arguments.
+
+    Attributes:
+        inputs: Its arguments in floats, cut off from the model.
+        signals: Whether each of them depends on what is attributed to.
+        output: What the call made of them.
+        again: `(*inputs) -> output`, the call on other arguments.
+        rerun: `(inputs, **changed)`, all that the call returns with some
+            of its arguments changed by name, if it has them.
+    """
+
+    inputs: list[tf.Tensor]
+    signals: list[bool]
+    output: tf.Tensor
+    again: Callable[..., tf.Tensor]
+    rerun: Callable[..., Any]
+
+
+class TensorRule:
+    """Base of rules that divide what an output has among several inputs.
+
+    A rule defines `divide`. What it gives to arguments that do not depend
+    on what is attributed to, such as constants, goes nowhere; `divide` has to
+    count it as lost.
+    """
+
+    splits = False
+
+    def prepared(self, place: Place) -> Rule | None:
+        return PlacedTensorRule(self, place.signals)
+
+    def running(self) -> contextlib.AbstractContextManager:
+        """Within this context the call is run."""
+        return contextlib.nullcontext()
+
+    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacedTensorRule:
+    """A `TensorRule` at one call.
+
+    Attributes:
+        rule: The rule.
+        signals: Whether each tensor argument depends on what is attributed
+            to.
+    """
+
+    rule: TensorRule
+    signals: tuple[bool, ...]
+    splits = False
+
+    def prepared(self, place: Place) -> PlacedTensorRule:
+        return self
+
+    def apply(
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
+    ) -> Any:
+        flat = tf.nest.flatten((args, kwargs))
+        tensors = [k for k, t in enumerate(flat) if tf.is_tensor(t)]
+        floats = [k for k in tensors if flat[k].dtype.is_floating]
+        signals = [self.signals[tensors.index(k)] for k in floats]
+        given = [flat[k] for k in floats]
+
+        def run(inputs: Sequence[tf.Tensor], **changed: Any) -> Any:
+            again = list(flat)
+            for k, value in zip(floats, inputs, strict=True):
+                again[k] = value
+            a, k = tf.nest.pack_sequence_as((args, kwargs), again)
+            if not changed:
+                return function(*a, **k)
+            signature = inspect.signature(function)
+            bound = signature.bind(*a, **k)
+            bound.arguments.update(
+                {n: v for n, v in changed.items() if n in signature.parameters}
+            )
+            return function(*bound.args, **bound.kwargs)
+
+        inside = [cut(tensor) for tensor in given]
+        with self.rule.running():
+            outputs = run(inside)
+
+        def connected(number: int, output: Any) -> Any:
+            if not (tf.is_tensor(output) and output.dtype.is_floating):
+                return output
+
+            def again(*inputs: tf.Tensor) -> tf.Tensor:
+                return tf.nest.flatten(run(inputs))[number]
+
+            at = Division(inside, signals, output, again, run)
+            return connect(
+                output, given, lambda r: self.rule.divide(at, r), sink
+            )
+
+        made = [
+            connected(number, output)
+            for number, output in enumerate(tf.nest.flatten(outputs))
+        ]
+        return tf.nest.pack_sequence_as(outputs, made)

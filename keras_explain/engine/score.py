@@ -8,7 +8,7 @@ activation were different. A `ScoreFunction` answers them under trace.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -19,12 +19,29 @@ from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.recording import pre_activation
+from keras_explain.engine.relevance import Shares, connect
 from keras_explain.engine.rules import Rule
 from keras_explain.engine.targets import Target, View
 
 # The sum of the scores is scaled before it is differentiated where a network
 # computes in float16, so that small gradients do not underflow on their way.
 _HALF_SCALE = 256.0
+
+
+class Propagation(NamedTuple):
+    """What relevance rules made of a score.
+
+    Attributes:
+        evaluation: The run; its gradient is the relevance of the point.
+        seeded: `(batch,)`, the relevance that was started with.
+        lost: `(batch,)`, how much of it went to biases and stabilizers.
+        traced: The relevance of each call that was asked for.
+    """
+
+    evaluation: Evaluation
+    seeded: tf.Tensor
+    lost: tf.Tensor
+    traced: list[tf.Tensor]
 
 
 class Evaluation(NamedTuple):
@@ -162,6 +179,43 @@ class ScoreFunction:
         at = self._point(with_point, kept)
         return Evaluation(score, view.indices, at, self._gradient(score, at))
 
+    def propagate(
+        self, weighted: bool = True, traced: Sequence[Call] = ()
+    ) -> Propagation:
+        """Returns the relevance of the point under the rules.
+
+        Args:
+            weighted: Whether relevance starts as the explained output, or
+                as one, which is then the probability of reaching a point.
+            traced: Calls whose relevance is asked for as well.
+        """
+        sink = tf.zeros([self.batch])
+        seeds: list[tuple[tf.Tensor, tf.Tensor]] = []
+
+        def seed(tensor: tf.Tensor) -> tf.Tensor:
+            value = tf.stop_gradient(tensor)
+
+            def weigh(upstream: tf.Tensor) -> Shares:
+                return Shares([upstream * value if weighted else upstream])
+
+            seeded = connect(tensor, [tensor], weigh)
+            seeds.append((value, seeded))
+            return seeded
+
+        view, kept = self._view(
+            seed=seed, sink=sink, also=[call.key for call in traced]
+        )
+        score = self.target.score(view)
+        point = self._point(self, kept)
+        sources = [kept[call.key] for call in traced]
+        gradient, (lost, *found) = self._gradients(
+            score, point, [sink, *sources]
+        )
+        evaluation = Evaluation(score, view.indices, point, gradient)
+        return Propagation(
+            evaluation, _seeded(score, seeds, weighted), lost, found
+        )
+
     def _place(self, point: Any) -> ScoreFunction:
         if point is None or self.call is not None:
             return self
@@ -171,24 +225,32 @@ class ScoreFunction:
         return placed.inputs if self.call is None else kept[self.call.key]
 
     def _gradient(self, score: tf.Tensor, point: Any) -> Any:
+        return self._gradients(score, point, [])[0]
+
+    def _gradients(
+        self, score: tf.Tensor, point: Any, more: list[tf.Tensor]
+    ) -> tuple[Any, list[tf.Tensor]]:
+        """Gradients with respect to the point, and to other tensors."""
         # `tf.gradients` and not a tape: the logits are found by walking the
         # graph back from the softmax, and a tape knows only the tensor
         # objects that Python held while it recorded.
         sources = _floating(point)
         scale = _HALF_SCALE if self.graph.half_precision else 1.0
         total = tf.reduce_sum(score) * scale
-        found = tf.gradients(total, sources) if sources else []
-        if all(gradient is None for gradient in found):
+        found = tf.gradients(total, sources + more) if sources else []
+        if all(gradient is None for gradient in found[: len(sources)]):
             raise ValueError(self._no_gradient(sources))
         remaining = iter(found)
         gradients = []
-        for tensor in tf.nest.flatten(point):
+        for tensor in [*tf.nest.flatten(point), *more]:
             gradient = next(remaining) if tensor.dtype.is_floating else None
             if gradient is None:  # the score does not depend on it
                 gradient = tf.zeros(tf.shape(tensor), tf.float32)
             gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
             gradients.append(gradient / scale if scale != 1.0 else gradient)
-        return tf.nest.pack_sequence_as(point, gradients)
+        number = len(gradients) - len(more)
+        packed = tf.nest.pack_sequence_as(point, gradients[:number])
+        return packed, gradients[number:]
 
     def _no_gradient(self, sources: list[tf.Tensor]) -> str:
         embeddings = [
@@ -209,32 +271,45 @@ class ScoreFunction:
             "The score cannot be differentiated there.", received, advice
         )
 
-    def _view(self, replacement: Any = None) -> tuple[View, dict]:
+    def _view(
+        self,
+        replacement: Any = None,
+        *,
+        seed: Callable | None = None,
+        sink: tf.Tensor | None = None,
+        also: Sequence[tuple[str, int]] = (),
+    ) -> tuple[View, dict]:
         """Runs the model; returns what the target sees, and the point."""
+        seed = seed or (lambda tensor: tensor)
         wanted: dict[tuple[str, int], Any] = {}
         named = {}
         for layer in self.target.layers():
             call = self.graph.find(layer)
             named[layer] = call.key
             wanted[call.key] = None
+        wanted.update(dict.fromkeys(also))
         if self.call is not None:
             wanted[self.call.key] = replacement
         kept: dict[tuple[str, int], Any] = {}
-        structure = self._run(kept, wanted)
+        structure = self._run(kept, wanted, sink)
         flat = [t for t in tf.nest.flatten(structure) if tf.is_tensor(t)]
         outputs = []
         for tensor in flat:
             kind, before = pre_activation(tensor)
             if kind == "unknown" and self.probabilities:
                 kind = "probability"
-            outputs.append((kind, tensor, before))
-        activations = {layer: kept[key] for layer, key in named.items()}
+            same = before is tensor
+            before = seed(before)
+            outputs.append((kind, before if same else tensor, before))
+        activations = {layer: seed(kept[key]) for layer, key in named.items()}
         view = View(
             self.graph.heads, structure, outputs, activations, self.parameters
         )
         return view, kept
 
-    def _run(self, kept: dict, wanted: dict) -> Any:
+    def _run(
+        self, kept: dict, wanted: dict, sink: tf.Tensor | None = None
+    ) -> Any:
         def tap(key: tuple[str, int]) -> execution.Tap:
             replacement = wanted[key]
 
@@ -257,7 +332,22 @@ class ScoreFunction:
             self.inputs,
             taps={key: tap(key) for key in wanted},
             rules=self.rules,
+            sink=sink,
         )
+
+
+def _seeded(
+    score: tf.Tensor, seeds: list[tuple[tf.Tensor, tf.Tensor]], weighted: bool
+) -> tf.Tensor:
+    """How much relevance a score started with, `(batch,)`."""
+    total = tf.zeros_like(score)
+    found = tf.gradients(score, [seeded for _, seeded in seeds])
+    for (value, _), gradient in zip(seeds, found, strict=True):
+        if gradient is not None:
+            part = tf.cast(gradient, tf.float32)
+            part = part * tf.cast(value, tf.float32) if weighted else part
+            total += tf.reduce_sum(part, list(range(1, part.shape.rank)))
+    return total
 
 
 def _like(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
 
-import keras_explain as ke
 from keras_explain.engine.composites import (
     Composite,
     first,
@@ -88,74 +84,3 @@ def test_relu_family_by_hand(rule, function, slope, cap):
         "beta_smooth": up / (1 + np.exp(-10 * x)),
     }[rule.name]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@dataclasses.dataclass(frozen=True)
-class Epsilon:
-    """A relevance rule for linear layers: needs the layer, not a formula."""
-
-    layer: Any = None
-
-    def prepared(self, call, graph):
-        return dataclasses.replace(self, layer=call.operation)
-
-    def apply(self, function, args, kwargs):
-        layer = self.layer
-
-        @tf.custom_gradient
-        def ruled(x):
-            z = function(x, **kwargs)
-
-            def backward(r, variables=None):
-                # The layer again, on other weights: none is touched.
-                weights = [tf.identity(w) for w in layer.trainable_variables]
-                z, _ = layer.stateless_call(weights, [], x)
-                inner = r / (z + tf.where(z >= 0, 1e-7, -1e-7))
-                down = x * tf.gradients(z, x, inner)[0]
-                if variables is None:
-                    return down
-                return down, [None] * len(variables)
-
-            return z, backward
-
-        return ruled(args[0])
-
-
-def test_the_layout_carries_relevance_rules():
-    """LRP-epsilon is input x gradient on ReLU networks without biases."""
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((6, 6, 2)),
-            layers.Conv2D(4, 3, use_bias=False, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(5, use_bias=False),
-        ]
-    )
-    rules = Composite(
-        (
-            (layer_type(layers.Conv2D, layers.Dense), Epsilon()),
-            (kinds("relu"), Pass),
-        )
-    )
-
-    class Relevance(ke.Gradient):
-        def _rules(self, graph):
-            return rules.assign(graph)
-
-        def _attribute(self, function):
-            at = function.differentiate()
-            # Backward of the sum is one; the relevance begins as the score.
-            score = at.score[:, None, None, None]
-            return at_values(at, at.gradient * score)
-
-    def at_values(at, values):
-        from keras_explain.engine.explainer import Attribution
-
-        return Attribution(values, at)
-
-    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
-    found = Relevance(model)(x, 1)
-    expected = ke.InputXGradient(model)(x, 1)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, atol=1e-3 * scale)

@@ -1,0 +1,253 @@
+"""Layer-wise relevance propagation: the score, divided layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.catalogue import register
+from keras_explain.engine.class_target import Class, as_target
+from keras_explain.engine.composites import Composite
+from keras_explain.engine.diagnosis import warn
+from keras_explain.engine.errors import candidates, message
+from keras_explain.engine.explainer import Attribution, Explainer
+from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.linear_rule import Bound, PlacedLinearRule
+from keras_explain.engine.roles import describe, role_of
+from keras_explain.engine.score import ScoreFunction
+from keras_explain.rules.lrp import check_box
+from keras_explain.rules.recipes import as_composite
+
+# Unexplained relevance is warned about where it is more than this part of
+# what was propagated.
+_TOLERANCE = 1e-3
+
+
+class RelevanceExplainer(Explainer):
+    """Base of the methods that divide a score by rules.
+
+    A method states its composite; the walk back, the accounting and the
+    refusal of what no rule is known for are here.
+    """
+
+    delta_costs = True
+    # Whether relevance starts as the score, or as one.
+    weighted = True
+
+    def _composite(self, graph: Graph) -> Composite:
+        raise NotImplementedError
+
+    def _call(self, graph: Graph) -> Call | None:
+        call = super()._call(graph)
+        return call or _tokens(graph)
+
+    def _bind(self, function: ScoreFunction) -> ScoreFunction:
+        graph, call = function.graph, self._call(function.graph)
+        self._refuse(function.target)
+        looked_at = [graph.find(layer) for layer in function.target.layers()]
+        kept = frozenset(c.index for c in [*looked_at, call] if c is not None)
+        composite = self._composite(graph)
+        rules = composite.assign(graph, call, kept)
+        unknown = composite.without_rule(graph, rules, call)
+        if unknown:
+            raise ValueError(self._unknown(unknown))
+        if not any(isinstance(r, PlacedLinearRule) for r in rules.values()):
+            raise ValueError(
+                message(
+                    f"{type(self).__name__} divides relevance at layers with "
+                    "a kernel, and there is none on the way.",
+                    f"layers {candidates([c.path for c in graph.layers])}",
+                    "Use `Gradient` or `IntegratedGradients`.",
+                )
+            )
+        return function.seen_from(call, rules)
+
+    def _refuse(self, target: Any) -> None:
+        """Relevance is the score of a unit; a probability is none."""
+        for leaf in target.leaves():
+            if isinstance(leaf, Class) and leaf.of != "logit":
+                raise ValueError(
+                    message(
+                        f"{type(self).__name__} explains the score before "
+                        "the softmax: a softmax has no conserving rule.",
+                        f"target={leaf!r}",
+                        "Pass `Class(index)`, which is the logit.",
+                    )
+                )
+
+    def _unknown(self, calls: list[Call]) -> str:
+        kind = calls[0].kind
+        return message(
+            f"{type(self).__name__} knows no rule for some operations.",
+            candidates(list(dict.fromkeys(map(describe, calls))), 6),
+            "Use a Keras layer or a `keras.ops` function there; or state "
+            f"the rule: `keras_explain.rules.register({kind}, rule)`.",
+        )
+
+    def _attribute(self, function: ScoreFunction) -> Attribution:
+        found = self._ready(function).propagate(self.weighted)
+        values = found.evaluation.gradient
+        left = found.seeded - found.lost
+        delta = _total(values) - left
+        scale = found.seeded
+        if self._per_token(function):
+            values = tf.reduce_sum(values, -1)
+        del scale
+        return Attribution(values, found.evaluation, delta)
+
+    def _ready(self, function: ScoreFunction) -> ScoreFunction:
+        """Completes the rules with what depends on the batch."""
+        return function
+
+    def _per_token(self, function: ScoreFunction) -> bool:
+        call = function.call
+        return self.layer is None and call is not None
+
+    def _check_delta(self, results: dict[str, Any]) -> None:
+        delta = np.abs(np.asarray(results["delta"]))
+        scores = np.abs(np.asarray(results["score"]))
+        flow = np.asarray(_magnitude(results["maps"]))
+        wrong = np.nonzero(delta > _TOLERANCE * np.maximum(scores, flow))[0]
+        if wrong.size:
+            k = wrong[np.argmax(delta[wrong])]
+            warn(
+                f"Relevance is not conserved for {wrong.size} of "
+                f"{len(delta)} samples: of sample {k} {delta[k]:.3g} is "
+                f"unexplained by biases and stabilizers, of a score of "
+                f"{scores[k]:.3g}. Look at `trace(inputs)` for the layer, and "
+                "raise the `epsilon` of its rule."
+            )
+
+    def trace(self, inputs: Any, target: Any = None) -> RelevanceTrace:
+        """Returns the relevance at every layer, to watch it being conserved.
+
+        Args:
+            inputs, target: As in a call.
+
+        Returns:
+            A `RelevanceTrace`, from the input to the output.
+        """
+        results = self._run(inputs, as_target(target), wanted="trace")
+        layers = {
+            name: np.asarray(value) for name, value in results["traced"].items()
+        }
+        return RelevanceTrace(layers, np.asarray(results["score"]))
+
+    def _results(self, function: ScoreFunction, wanted: str) -> dict[str, Any]:
+        results = super()._results(function, wanted)
+        if wanted == "trace":
+            graph = function.graph
+            reached = graph.behind(function.call)
+            calls = [
+                c
+                for c in graph.layers
+                if c.leaf and c.on_path and c.index in reached
+                and c.num_outputs == 1 and not c.is_head
+            ]  # fmt: skip
+            found = self._ready(function).propagate(self.weighted, calls)
+            results["traced"] = {
+                graph.address(call): relevance
+                for call, relevance in zip(calls, found.traced, strict=True)
+            }
+        return results
+
+
+@dataclasses.dataclass(frozen=True)
+class RelevanceTrace:
+    """The relevance at every layer.
+
+    Attributes:
+        layers: `{layer: relevance}` in the shape of the layer's output, in
+            the order in which the layers run.
+        scores: `(batch,)`, the explained scores.
+    """
+
+    layers: dict[str, np.ndarray]
+    scores: np.ndarray
+
+    @property
+    def sums(self) -> dict[str, np.ndarray]:
+        """The relevance of a layer summed, `(batch,)` each.
+
+        In a chain of layers it stays the same but for what biases take; of
+        parallel branches each has its part.
+        """
+        return {
+            name: value.reshape(len(value), -1).sum(axis=1)
+            for name, value in self.layers.items()
+        }
+
+    def __str__(self) -> str:
+        width = max(map(len, self.layers), default=0)
+        lines = [
+            f"{name:{width}}  " + "  ".join(f"{v:10.4g}" for v in sums)
+            for name, sums in self.sums.items()
+        ]
+        scores = "  ".join(f"{v:10.4g}" for v in self.scores)
+        return "\n".join([*lines, f"{'score':{width}}  {scores}"])
+
+
+def _tokens(graph: Graph) -> Call | None:
+    """The embedding that a model of tokens begins with."""
+    found = [
+        c
+        for c in graph.layers
+        if c.kind == "Embedding" and c.parents == (-1,) and c.on_path
+    ]
+    only = len(graph.input_ranks) == 1 and len(found) == 1
+    return found[0] if only else None
+
+
+def _total(values: Any) -> tf.Tensor:
+    return tf.add_n(
+        [
+            tf.reduce_sum(v, list(range(1, v.shape.rank)))
+            for v in tf.nest.flatten(values)
+        ]
+    )
+
+
+def _magnitude(values: Any) -> tf.Tensor:
+    return _total(tf.nest.map_structure(tf.abs, values))
+
+
+@register(
+    "lrp",
+    family="relevance",
+    title="LRP",
+    paper="Bach et al., 2015",
+    cost="1-2 gradients",
+    needs="kernels",
+)
+class LRP(RelevanceExplainer):
+    """The score, divided among the inputs layer by layer.
+
+    Args:
+        model, layer: See `Explainer`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        composite: str | Composite = "epsilon_plus_flat",
+        low: Any = None,
+        high: Any = None,
+        layer: Any = None,
+    ):
+        super().__init__(model, layer=layer)
+        check_box(low, high)
+        self.composite = composite
+        self.low = low
+        self.high = high
+        as_composite(composite)
+
+    def _composite(self, graph: Graph) -> Composite:
+        return as_composite(self.composite, self.low, self.high)
+
+
+_ = (Bound, role_of)

@@ -1,0 +1,249 @@
+"""Layers with a kernel, as affine maps of their input and their weights.
+
+`z = f(x; W, b)`: the layer's own `call` computes it, on weights that are
+handed in, so that no convolution is written again and no variable is touched.
+The activation held by the layer is set aside, and a batch normalization that
+stands before or behind is folded in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_explain.engine import interception
+
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_TRANSPOSED = (
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+)
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    *_TRANSPOSED,
+    *_DEPTHWISE,
+    *_SEPARABLE,
+)
+_LINEAR = (layers.Dense, layers.EinsumDense, *_CONVOLUTIONS)
+
+
+def is_linear(operation: Any) -> bool:
+    """Whether an operation is a layer with a kernel."""
+    return isinstance(operation, _LINEAR)
+
+
+def is_convolution(operation: Any) -> bool:
+    """Whether an operation is a convolution of any kind."""
+    return isinstance(operation, _CONVOLUTIONS)
+
+
+def is_transposed(operation: Any) -> bool:
+    """Whether an operation is a transposed convolution."""
+    return isinstance(operation, _TRANSPOSED)
+
+
+# Scale and offset of an affine map that acts on each channel alone.
+Affine = Callable[[], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearMap:
+    """One affine map `z = f(x; W, b)`.
+
+    Attributes:
+        run: `(x, W, b) -> z`; with `b` of `None` there is none.
+        kernel: `() -> W`, read when the traced function runs.
+        bias: `() -> b`, or `None`.
+        outputs: Shape in which a vector over the output channels multiplies
+            the kernel; `None` if there is none.
+        inputs: The same for the input channels.
+        channels_first: Whether the channels of `z` are its second axis.
+    """
+
+    run: Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
+    kernel: Callable[[], tf.Tensor]
+    bias: Callable[[], tf.Tensor] | None
+    outputs: tuple[int, ...] | None
+    inputs: tuple[int, ...] | None
+    channels_first: bool = False
+
+    def spread(self, bias: tf.Tensor, rank: int) -> tf.Tensor:
+        """Returns the bias such that it broadcasts to `z` of that rank."""
+        if not self.channels_first:
+            return bias
+        return tf.reshape(bias, [-1] + [1] * (rank - 2))
+
+    def parameters(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns the kernel and the bias as they are now, in float32."""
+        kernel = tf.cast(self.kernel(), tf.float32)
+        bias = None if self.bias is None else self.bias()
+        return kernel, None if bias is None else tf.cast(bias, tf.float32)
+
+    def then(self, affine: Affine) -> LinearMap:
+        """Returns the map followed by `a * z + c` on each output channel."""
+
+        def kernel() -> tf.Tensor:
+            return self.kernel() * tf.reshape(affine()[0], self.outputs)
+
+        def bias() -> tf.Tensor:
+            scale, offset = affine()
+            return offset if self.bias is None else self.bias() * scale + offset
+
+        return dataclasses.replace(self, kernel=kernel, bias=bias)
+
+    def after(self, affine: Affine) -> LinearMap:
+        """Returns the map behind `a * x + c` on each input channel."""
+        axes = [k for k, size in enumerate(self.outputs or ()) if size == 1]
+
+        def kernel() -> tf.Tensor:
+            return self.kernel() * tf.reshape(affine()[0], self.inputs)
+
+        def bias() -> tf.Tensor:
+            each = self.kernel() * tf.reshape(affine()[1], self.inputs)
+            added = tf.reshape(tf.reduce_sum(each, axes), [-1])
+            return added if self.bias is None else self.bias() + added
+
+        return dataclasses.replace(self, kernel=kernel, bias=bias)
+
+
+def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
+    """Returns the affine maps a layer is made of, in order.
+
+    Args:
+        layer: A layer for which `is_linear` holds.
+        call: Its own `call`, with further arguments bound.
+    """
+    bias = None if layer.bias is None else lambda: _tensor(layer.bias)
+    if isinstance(layer, _SEPARABLE):
+        return _separable(layer, bias)
+    return [
+        LinearMap(
+            lambda x, kernel, bias: _run(layer, call, x, kernel, bias),
+            lambda: _tensor(layer.kernel),
+            bias,
+            *_channel_shapes(layer),
+            _channels_first(layer),
+        )
+    ]
+
+
+def _tensor(variable: Any) -> tf.Tensor:
+    # Outside the layer's own `call`, so that mixed precision gives float32.
+    return tf.convert_to_tensor(variable)
+
+
+def _run(
+    layer: Any,
+    call: Callable,
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor | None,
+) -> tf.Tensor:
+    state = [(_variable(layer, "kernel"), kernel)]
+    state += [(v, tf.zeros(v.shape)) for v in _adapters(layer)]
+    own = layer.bias is not None
+    if own:
+        given = tf.zeros(layer.bias.shape) if bias is None else bias
+        state.append((layer.bias, tf.reshape(given, layer.bias.shape)))
+    with keras.StatelessScope(state), interception.without_activation(layer):
+        z = call(x)
+    return z if own or bias is None else _add_bias(layer, z, bias)
+
+
+def _variable(layer: Any, name: str) -> Any:
+    # With adapters, `kernel` is a sum, and the variable is `_kernel`.
+    held = getattr(layer, f"_{name}", None)
+    return getattr(layer, name) if held is None else held
+
+
+def _adapters(layer: Any) -> list[Any]:
+    if not getattr(layer, "lora_enabled", False):
+        return []
+    return [layer.lora_kernel_b]  # their part is in `kernel` already
+
+
+def _channels_first(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) == "channels_first"
+
+
+def _add_bias(layer: Any, z: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    if _channels_first(layer):
+        bias = tf.reshape(bias, [-1] + [1] * (z.shape.rank - 2))
+    return z + tf.cast(bias, z.dtype)
+
+
+def _channel_shapes(
+    layer: Any,
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Shapes of vectors over the output and input channels of a kernel."""
+    rank = len(layer.kernel.shape)
+    if isinstance(layer, layers.EinsumDense):
+        return _einsum_shapes(layer.equation, rank), None
+    if isinstance(layer, _TRANSPOSED):
+        outer, inner = rank - 2, rank - 1
+    else:
+        outer, inner = rank - 1, rank - 2
+    outputs, inputs = [1] * rank, [1] * rank
+    outputs[outer] = inputs[inner] = -1
+    if isinstance(layer, _DEPTHWISE):
+        # Output channel `c * m + k` is the k-th one made of input channel c.
+        outputs[inner] = layer.kernel.shape[inner]
+    if getattr(layer, "groups", 1) != 1:
+        return tuple(outputs), None  # a kernel holds the inputs of one group
+    return tuple(outputs), tuple(inputs)
+
+
+def _einsum_shapes(equation: str, rank: int) -> tuple[int, ...] | None:
+    operands, output = equation.replace(" ", "").split("->")
+    _, kernel = operands.split(",")
+    if output[-1] not in kernel:
+        return None
+    shape = [1] * rank
+    shape[kernel.index(output[-1])] = -1
+    return tuple(shape)
+
+
+def _separable(layer: Any, bias: Callable | None) -> list[LinearMap]:
+    """A separable convolution is a depthwise and a pointwise one."""
+    rank, form = layer.rank, layer.data_format
+
+    def depthwise(x: tf.Tensor, kernel: tf.Tensor, _: Any) -> tf.Tensor:
+        return ops.depthwise_conv(
+            x, tf.cast(kernel, x.dtype), layer.strides, layer.padding, form,
+            layer.dilation_rate,
+        )  # fmt: skip
+
+    def pointwise(
+        x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None
+    ) -> tf.Tensor:
+        z = ops.conv(x, tf.cast(kernel, x.dtype), 1, "valid", form)
+        return z if bias is None else _add_bias(layer, z, bias)
+
+    ones = (1,) * rank
+    size = layer.depthwise_kernel.shape[rank]
+    return [
+        LinearMap(
+            depthwise,
+            lambda: _tensor(layer.depthwise_kernel),
+            None,
+            (*ones, size, -1),
+            (*ones, -1, 1),
+        ),
+        LinearMap(
+            pointwise,
+            lambda: _tensor(layer.pointwise_kernel),
+            bias,
+            (*ones, 1, -1),
+            (*ones, -1, 1),
+            _channels_first(layer),
+        ),
+    ]

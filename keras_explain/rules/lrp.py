@@ -1,0 +1,216 @@
+"""The rules of layer-wise relevance propagation, as tables.
+
+Each divides the relevance of a unit among its inputs; `x` is the input, `w`
+and `b` are weights and bias, `z = w x + b`, and `+` and `-` are positive and
+negative parts. Denominators are moved away from zero by `epsilon` with their
+own sign.
+
+References:
+    Bach et al., 2015. On Pixel-Wise Explanations for Non-Linear Classifier
+    Decisions by Layer-Wise Relevance Propagation.
+    https://doi.org/10.1371/journal.pone.0130140
+    Montavon et al., 2017. Explaining nonlinear classification decisions with
+    deep Taylor decomposition. https://doi.org/10.1016/j.patcog.2016.11.008
+    Montavon et al., 2019. Layer-Wise Relevance Propagation: An Overview.
+    https://doi.org/10.1007/978-3-030-28954-6_10
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.errors import message
+from keras_explain.engine.linear_rule import (
+    Bound,
+    Group,
+    LinearRule,
+    Term,
+    negative,
+    none,
+    ones,
+    positive,
+    same,
+)
+
+
+def Epsilon(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
+    """In proportion to `w x`; what is due to the bias is lost to it.
+
+    Args:
+        epsilon: Stabilizer, positive. Larger values absorb weak relevance.
+        zero_bias: Whether to leave the bias out of the denominator.
+    """
+    groups = (Group((Term(same, same, same),)),)
+    return LinearRule("Epsilon", groups, _checked(epsilon), zero_bias)
+
+
+def ZPlus(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
+    """In proportion to the positive part of `w x`.
+
+    Negative inputs count with negative weights: `x+ w+` and `x- w-`.
+    """
+    rule = AlphaBeta(1.0, 0.0, epsilon=epsilon, zero_bias=zero_bias)
+    return dataclasses.replace(rule, name="ZPlus")
+
+
+def AlphaBeta(
+    alpha: float = 2.0,
+    beta: float = 1.0,
+    *,
+    epsilon: float = 1e-6,
+    zero_bias: bool = False,
+) -> LinearRule:
+    """`alpha` times by what excites, less `beta` times by what inhibits.
+
+    Args:
+        alpha, beta: Weights, not negative; `alpha - beta` must be 1, so
+            that relevance is conserved.
+        epsilon: Stabilizer, positive.
+        zero_bias: Whether to leave the bias out of the denominators.
+
+    Raises:
+        ValueError: For other `alpha` and `beta`.
+    """
+    if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
+        raise ValueError(
+            message(
+                "AlphaBeta conserves relevance only with alpha - beta = 1, "
+                "neither of them negative.",
+                f"alpha={alpha}, beta={beta}",
+                "Pass `alpha=2, beta=1` or `alpha=1, beta=0`.",
+            )
+        )
+    groups = [Group(EXCITING, alpha)]
+    if beta:
+        groups.append(Group(INHIBITING, -beta))
+    return LinearRule(
+        "AlphaBeta",
+        tuple(groups),
+        _checked(epsilon),
+        zero_bias,
+        composed=bool(beta) and not zero_bias,
+    )
+
+
+# What raises a unit and what lowers it; together they are the unit.
+EXCITING = (Term(positive, positive, positive), Term(negative, negative))
+INHIBITING = (Term(positive, negative, negative), Term(negative, positive))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaning:
+    """The weights with those of one sign made `gamma` times stronger."""
+
+    gamma: float
+    part: Any
+
+    def __call__(self, weights: tf.Tensor) -> tf.Tensor:
+        return weights + self.gamma * self.part(weights)
+
+
+def Gamma(
+    gamma: float = 0.25, *, epsilon: float = 1e-6, zero_bias: bool = False
+) -> LinearRule:
+    """In proportion to `w x` with what speaks for the output made stronger.
+
+    In the generalized form, for inputs and outputs of any sign: of a
+    positive output positive contributions count `1 + gamma` times, of a
+    negative one negative contributions. With large `gamma` it is `ZPlus`,
+    with zero `Epsilon`. An output of exactly zero passes nothing.
+
+    Args:
+        gamma: How much stronger, not negative.
+        epsilon: Stabilizer, positive.
+        zero_bias: Whether to leave the bias out of the denominator.
+    """
+    if gamma < 0:
+        raise ValueError(
+            message(
+                "Gamma strengthens contributions.",
+                f"gamma={gamma}",
+                "Pass a number of at least 0; 0.25 is usual.",
+            )
+        )
+    up, down = _Leaning(gamma, positive), _Leaning(gamma, negative)
+    for_positive = (Term(positive, up, up), Term(negative, down))
+    for_negative = (Term(positive, down, down), Term(negative, up))
+    groups = (Group(for_positive, gate=1), Group(for_negative, gate=-1))
+    return LinearRule("Gamma", groups, _checked(epsilon), zero_bias)
+
+
+def ZBox(
+    low: Any = None,
+    high: Any = None,
+    *,
+    epsilon: float = 1e-6,
+    zero_bias: bool = False,
+) -> LinearRule:
+    """For the first layer on values known to lie in a box, such as pixels.
+
+    In proportion to `w x - w+ low - w- high`.
+
+    Args:
+        low, high: Bounds of the layer's input: numbers, or arrays that
+            broadcast to it (one value for each channel). `None` leaves them
+            to the explainer, which knows them from its own options.
+        epsilon: Stabilizer, positive.
+        zero_bias: Whether to leave the bias out of the denominator.
+
+    Raises:
+        ValueError: If a lower bound is not below its upper bound.
+    """
+    check_box(low, high)
+    terms = (
+        Term(same, same, same),
+        Term(Bound(low), positive, positive, -1.0),
+        Term(Bound(high), negative, negative, -1.0),
+    )
+    return LinearRule("ZBox", (Group(terms),), _checked(epsilon), zero_bias)
+
+
+def check_box(low: Any, high: Any) -> None:
+    """Raises `ValueError` if bounds are no box."""
+    if low is None or high is None or tf.is_tensor(low):
+        return
+    if not np.all(np.asarray(low) < np.asarray(high)):
+        raise ValueError(
+            message(
+                "Each lower bound of the z-B rule must be below its upper "
+                "bound.",
+                f"low={low}, high={high}",
+                "Pass the smallest and the largest value the inputs can "
+                "have: `low=0, high=255`.",
+            )
+        )
+
+
+def WSquare(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
+    """In proportion to the squared weights, whatever the input.
+
+    For the first layer on unbounded inputs.
+    """
+    groups = (Group((Term(ones, tf.square, tf.square),)),)
+    return LinearRule("WSquare", groups, _checked(epsilon), zero_bias)
+
+
+def Flat(epsilon: float = 1e-6) -> LinearRule:
+    """The same to every input in reach. For the first layer."""
+    groups = (Group((Term(ones, ones, none),)),)
+    return LinearRule("Flat", groups, _checked(epsilon), zero_bias=True)
+
+
+def _checked(epsilon: float) -> float:
+    if not epsilon > 0:
+        raise ValueError(
+            message(
+                "The stabilizer must be positive, or relevance is divided "
+                "by zero.",
+                f"epsilon={epsilon}",
+                "Pass a small number such as 1e-6.",
+            )
+        )
+    return float(epsilon)

@@ -1,0 +1,161 @@
+"""Rules for what has no kernel: sums, means, moves and products."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from keras_explain.engine.graph import INPUT, Graph
+from keras_explain.engine.relevance import Shares, later, stabilized
+from keras_explain.engine.roles import role_of
+from keras_explain.engine.rules import (
+    Division,
+    Place,
+    PlacedTensorRule,
+    Rule,
+    TensorRule,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm(TensorRule):
+    """In proportion to what each input adds to a sum or a mean.
+
+    For anything affine without weights of its own: additions, average
+    pooling, smooth up-sampling, a layer that scales.
+
+    Args:
+        epsilon: Stabilizer, positive.
+        positive: Whether only positive inputs count.
+    """
+
+    epsilon: float = 1e-6
+    positive: bool = False
+
+    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        if not self.positive and at.output.dtype == tf.float32:
+            inputs, output = at.inputs, at.output
+        else:
+            inputs = [later(x, relevance) for x in at.inputs]
+            if self.positive:
+                inputs = [tf.nn.relu(x) for x in inputs]
+            output = at.again(*inputs)
+        ratio = tf.cast(relevance, tf.float32) / stabilized(
+            output, self.epsilon
+        )
+        shares = []
+        for x, down in zip(
+            inputs, tf.gradients(output, inputs, ratio), strict=True
+        ):
+            shares.append(None if down is None else x * down)
+        constant = at.again(
+            *(
+                tf.zeros_like(x) if signal else x
+                for x, signal in zip(inputs, at.signals, strict=True)
+            )
+        )
+        away = stabilized(output, self.epsilon) - output + constant
+        return Shares(shares, [ratio * away])
+
+
+class _Moving(TensorRule):
+    """For what only moves values: each has the relevance it is given.
+
+    What goes to constants and to padding is lost.
+    """
+
+    def prepared(self, place: Place) -> Rule | None:
+        if not place.call.leaf or place.call.linearity != "moving":
+            return None
+        return PlacedTensorRule(self, place.signals)
+
+    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        shares = tf.gradients(at.output, at.inputs, relevance)
+        kept = [
+            -share
+            for share, signal in zip(shares, at.signals, strict=True)
+            if signal and share is not None
+        ]
+        return Shares(shares, [relevance, *kept])
+
+
+Moving = _Moving()
+
+
+class Gate(TensorRule):
+    """Everything to the signal, nothing to the gate it is multiplied with.
+
+    The gate is the argument that comes from a sigmoid or a softmax, or that
+    is the same all over the picture (squeeze and excitation); of two signals
+    each gets the same. A product of a signal and a constant is the signal's.
+
+    References:
+        Arras et al., 2017. Explaining Recurrent Neural Network Predictions
+        in Sentiment Analysis. https://arxiv.org/abs/1706.07206
+        Achtibat et al., 2024. AttnLRP (the equal shares).
+        https://arxiv.org/abs/2402.05602
+    """
+
+    def prepared(self, place: Place) -> Rule:
+        gates = tuple(
+            any(_is_gate(maker, place.graph) for maker in makers)
+            for makers in place.call.arguments
+        )
+        return PlacedTensorRule(_PlacedGate(gates), place.signals)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PlacedGate(TensorRule):
+    gates: tuple[bool, ...]
+
+    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        shares = self._shares(at)
+        given: list[Any] = []
+        for x, share in zip(at.inputs, shares, strict=True):
+            part = tf.cast(relevance, tf.float32) * share
+            given.append(_summed_to(part, x) if share else None)
+        return Shares(given)
+
+    def _shares(self, at: Division) -> list[float]:
+        signals = [k for k, signal in enumerate(at.signals) if signal]
+        open_ = [k for k in signals if not self.gates[k]] or signals
+        size = max(_static_size(at.inputs[k]) for k in open_)
+        open_ = [k for k in open_ if _static_size(at.inputs[k]) == size]
+        return [
+            1.0 / len(open_) if k in open_ else 0.0
+            for k in range(len(at.inputs))
+        ]
+
+
+_GATES = {
+    "sigmoid", "Sigmoid", "hard_sigmoid", "HardSigmoid", "softmax", "Softmax",
+}  # fmt: skip
+
+
+def _is_gate(index: int, graph: Graph) -> bool:
+    """Whether a value is a gate, handed on by moving or scaling it."""
+    if index == INPUT:
+        return False
+    call = graph.calls[index]
+    if call.kind in _GATES:
+        return True
+    passes = role_of(call) in ("moving", "affine", "rescaling")
+    return passes and len(call.parents) == 1 and _is_gate(
+        call.parents[0], graph
+    )  # fmt: skip
+
+
+def _static_size(x: tf.Tensor) -> int:
+    """Number of values of a sample, an open axis counted as many."""
+    size = 1
+    for axis in x.shape[1:]:
+        size *= 1 << 16 if axis is None else axis
+    return size
+
+
+def _summed_to(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Sums over the axes along which `like` was broadcast."""
+    spread = tf.broadcast_to(like, tf.shape(values))
+    return tf.gradients(spread, like, tf.cast(values, like.dtype))[0]
