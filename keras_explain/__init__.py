@@ -13,8 +13,9 @@ from keras_explain.engine.errors import near
 from keras_explain.version import __version__
 
 _HOMES = {
-    "attribution": """CAM AblationCAM DeconvNet EigenCAM EigenGradCAM
-        ElementwiseGradCAM GradCAM GradCAMPlusPlus Gradient GuidedBackprop
+    "attribution": """CAM AblationCAM ContrastiveExcitationBackprop
+        DeconvNet DeepTaylor EigenCAM EigenGradCAM ElementwiseGradCAM
+        ExcitationBackprop GradCAM GradCAMPlusPlus Gradient GuidedBackprop
         GuidedGradCAM HiResCAM InputXGradient IntegratedGradients LRP LayerCAM
         Saliency ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
         XGradCAM""",

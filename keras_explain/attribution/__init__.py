@@ -10,6 +10,10 @@ from keras_explain.attribution.cam import (
     XGradCAM,
 )
 from keras_explain.attribution.eigen_cam import EigenCAM, EigenGradCAM
+from keras_explain.attribution.excitation import (
+    ContrastiveExcitationBackprop,
+    ExcitationBackprop,
+)
 from keras_explain.attribution.gap_cam import CAM
 from keras_explain.attribution.gradient import (
     Gradient,
@@ -18,19 +22,23 @@ from keras_explain.attribution.gradient import (
     Sensitivity,
 )
 from keras_explain.attribution.guided_grad_cam import GuidedGradCAM
+from keras_explain.attribution.lrp import LRP, DeepTaylor
 from keras_explain.attribution.mask_cam import AblationCAM, ScoreCAM
 from keras_explain.attribution.noise import SmoothGrad, SquareGrad, VarGrad
 from keras_explain.attribution.path import IntegratedGradients
-from keras_explain.attribution.relevance import LRP
+from keras_explain.attribution.relevance import RelevanceTrace
 
 __all__ = [
     "CAM",
     "LRP",
     "AblationCAM",
+    "ContrastiveExcitationBackprop",
     "DeconvNet",
+    "DeepTaylor",
     "EigenCAM",
     "EigenGradCAM",
     "ElementwiseGradCAM",
+    "ExcitationBackprop",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
@@ -40,6 +48,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "LayerCAM",
+    "RelevanceTrace",
     "Saliency",
     "ScoreCAM",
     "Sensitivity",

@@ -1,26 +1,22 @@
-"""Layer-wise relevance propagation: the score, divided layer by layer."""
+"""What the methods share that divide a score by rules, layer by layer."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.catalogue import register
 from keras_explain.engine.class_target import Class, as_target
 from keras_explain.engine.composites import Composite
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.graph import Call, Graph
-from keras_explain.engine.linear_rule import Bound, PlacedLinearRule
-from keras_explain.engine.roles import describe, role_of
+from keras_explain.engine.linear_rule import PlacedLinearRule
+from keras_explain.engine.roles import describe
 from keras_explain.engine.score import ScoreFunction
-from keras_explain.rules.lrp import check_box
-from keras_explain.rules.recipes import as_composite
 
 # Unexplained relevance is warned about where it is more than this part of
 # what was propagated.
@@ -43,7 +39,7 @@ class RelevanceExplainer(Explainer):
 
     def _call(self, graph: Graph) -> Call | None:
         call = super()._call(graph)
-        return call or _tokens(graph)
+        return call or tokens(graph)
 
     def _bind(self, function: ScoreFunction) -> ScoreFunction:
         graph, call = function.graph, self._call(function.graph)
@@ -89,19 +85,23 @@ class RelevanceExplainer(Explainer):
         )
 
     def _attribute(self, function: ScoreFunction) -> Attribution:
-        found = self._ready(function).propagate(self.weighted)
+        function, notes = self._ready(function)
+        found = function.propagate(self.weighted)
         values = found.evaluation.gradient
-        left = found.seeded - found.lost
-        delta = _total(values) - left
-        scale = found.seeded
+        delta = total(values) - (found.seeded - found.lost)
         if self._per_token(function):
             values = tf.reduce_sum(values, -1)
-        del scale
-        return Attribution(values, found.evaluation, delta)
+        return Attribution(values, found.evaluation, delta, notes)
 
-    def _ready(self, function: ScoreFunction) -> ScoreFunction:
-        """Completes the rules with what depends on the batch."""
-        return function
+    def _ready(
+        self, function: ScoreFunction
+    ) -> tuple[ScoreFunction, dict[str, tf.Tensor]]:
+        """Completes the rules with what depends on the batch.
+
+        Returns:
+            The function, and notes for `_check`.
+        """
+        return function, {}
 
     def _per_token(self, function: ScoreFunction) -> bool:
         call = function.call
@@ -146,9 +146,10 @@ class RelevanceExplainer(Explainer):
                 c
                 for c in graph.layers
                 if c.leaf and c.on_path and c.index in reached
-                and c.num_outputs == 1 and not c.is_head
+                and c.num_outputs == 1 and not _ends(c, graph)
             ]  # fmt: skip
-            found = self._ready(function).propagate(self.weighted, calls)
+            ready, _ = self._ready(function)
+            found = ready.propagate(self.weighted, calls)
             results["traced"] = {
                 graph.address(call): relevance
                 for call, relevance in zip(calls, found.traced, strict=True)
@@ -191,7 +192,13 @@ class RelevanceTrace:
         return "\n".join([*lines, f"{'score':{width}}  {scores}"])
 
 
-def _tokens(graph: Graph) -> Call | None:
+def _ends(call: Call, graph: Graph) -> bool:
+    """Whether its output is a probability, which has no relevance."""
+    heads = [c for c in graph.calls if c.is_head]
+    return any(c is call or c.enclosing == call.path for c in heads)
+
+
+def tokens(graph: Graph) -> Call | None:
     """The embedding that a model of tokens begins with."""
     found = [
         c
@@ -202,7 +209,7 @@ def _tokens(graph: Graph) -> Call | None:
     return found[0] if only else None
 
 
-def _total(values: Any) -> tf.Tensor:
+def total(values: Any) -> tf.Tensor:
     return tf.add_n(
         [
             tf.reduce_sum(v, list(range(1, v.shape.rank)))
@@ -212,42 +219,4 @@ def _total(values: Any) -> tf.Tensor:
 
 
 def _magnitude(values: Any) -> tf.Tensor:
-    return _total(tf.nest.map_structure(tf.abs, values))
-
-
-@register(
-    "lrp",
-    family="relevance",
-    title="LRP",
-    paper="Bach et al., 2015",
-    cost="1-2 gradients",
-    needs="kernels",
-)
-class LRP(RelevanceExplainer):
-    """The score, divided among the inputs layer by layer.
-
-    Args:
-        model, layer: See `Explainer`.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        *,
-        composite: str | Composite = "epsilon_plus_flat",
-        low: Any = None,
-        high: Any = None,
-        layer: Any = None,
-    ):
-        super().__init__(model, layer=layer)
-        check_box(low, high)
-        self.composite = composite
-        self.low = low
-        self.high = high
-        as_composite(composite)
-
-    def _composite(self, graph: Graph) -> Composite:
-        return as_composite(self.composite, self.low, self.high)
-
-
-_ = (Bound, role_of)
+    return total(tf.nest.map_structure(tf.abs, values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from keras_explain.engine.folding import Fold, folds
+from keras_explain.engine.folding import Fold, folds, folds_of_relus
 from keras_explain.engine.graph import INPUT, Call, Graph
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import Folded, Place, Rule
@@ -53,6 +53,21 @@ def first(selector: Selector) -> Selector:
     return selects
 
 
+def last(selector: Selector) -> Selector:
+    """Selects calls that another does, and no call behind them."""
+
+    def selects(call: Call, graph: Graph) -> bool:
+        if not selector(call, graph):
+            return False
+        behind = graph.behind(call)
+        return not any(
+            other.on_path and other.index in behind and selector(other, graph)
+            for other in graph.calls
+        )
+
+    return selects
+
+
 def _inside(call: Call, closed: set[str]) -> bool:
     """Whether a call is part of another that has a rule as a whole."""
     parts = call.enclosing.split("/")
@@ -90,25 +105,30 @@ class Composite:
         known, gone = folds(graph, kept) if self.folds else ({}, frozenset())
         reached = graph.behind(behind)
         signals = reached | {INPUT if behind is None else behind.index}
-        assigned: dict[tuple[str, int], Rule] = {}
+        chosen: dict[int, Rule] = {}
         closed: set[str] = set()
         for call in reversed(graph.calls):  # the outer before the inner
             if not call.on_path or call.index not in reached:
                 continue
             if _inside(call, closed):
                 continue
-            if call.index in gone:
-                assigned[call.key] = Folded()
+            rule = Folded() if call.index in gone else self._rule(call, graph)
+            if rule is None:
                 continue
-            rule = self._rule(call, graph)
-            if rule is not None:
-                fold = known.get(call.index, Fold())
-                rule = rule.prepared(Place(call, graph, fold, signals))
-            if rule is not None:
-                assigned[call.key] = rule
-                if not call.leaf and not rule.splits:
-                    closed.add(call.path)
-        return dict(reversed(assigned.items()))
+            chosen[call.index] = rule
+            if not call.leaf and not rule.splits:
+                closed.add(call.path)
+        if self.folds:
+            known, closing = folds_of_relus(graph, chosen, known, kept)
+            chosen.update(dict.fromkeys(closing, Folded()))
+        assigned: dict[tuple[str, int], Rule] = {}
+        for index in sorted(chosen):
+            call = graph.calls[index]
+            place = Place(call, graph, known.get(index, Fold()), signals)
+            prepared = chosen[index].prepared(place)
+            if prepared is not None:
+                assigned[call.key] = prepared
+        return assigned
 
     def without_rule(
         self,

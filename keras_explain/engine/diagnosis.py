@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.errors import ExplainWarning, message
+from keras_explain.engine.errors import (
+    ExplainWarning,
+    candidates,
+    message,
+)
 from keras_explain.engine.graph import Graph
 from keras_explain.engine.targets import Target
 
@@ -36,8 +40,31 @@ def diagnose(
                 "Clean them first: `np.nan_to_num(inputs)`.",
             )
         )
+    if not np.all(np.isfinite(results["score"])):
+        _refuse_broken_weights(graph)
     _check_scale(graph, inputs)
     _warn_about(results, target)
+
+
+def _refuse_broken_weights(graph: Graph) -> None:
+    """Raises if NaN or infinite weights are why the score is none."""
+    broken = []
+    for call in graph.layers:
+        weights = getattr(call.operation, "weights", None) or []
+        if call.leaf and any(
+            not np.all(np.isfinite(np.asarray(w))) for w in weights
+        ):
+            broken.append(call.path)
+    if broken:
+        raise ValueError(
+            message(
+                "The model has weights that are NaN or infinite, and so is "
+                "the score.",
+                f"such weights in {candidates(dict.fromkeys(broken))}",
+                "Training has diverged: load an earlier checkpoint, or train "
+                "with a smaller learning rate.",
+            )
+        )
 
 
 def sums_to_one(outputs: tf.Tensor) -> bool:

@@ -9,13 +9,17 @@ was written down, and is lost to offsets that cancel.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_explain.engine.graph import Call, Graph
-from keras_explain.engine.interception import held_activation
+from keras_explain.engine.interception import (
+    FusedActivation,
+    held_activation,
+)
 from keras_explain.engine.linear import (
     Affine,
     is_linear,
@@ -31,10 +35,14 @@ class Fold:
     Attributes:
         before: The batch normalization in front of it, or `None`.
         behind: The one behind it, or `None`.
+        relu: Whether the ReLU behind both is, so that the layer gives what
+            the ReLU would. Relevance passes it as it is, and where it is
+            closed there is none.
     """
 
     before: Any = None
     behind: Any = None
+    relu: bool = False
 
 
 def folds(
@@ -105,17 +113,103 @@ def _same_axis(norm: Call, linear: Call, side: str) -> bool:
     return norm.operation.axis % rank == (1 if first else rank - 1)
 
 
+def folds_of_relus(
+    graph: Graph,
+    rules: Mapping[int, Any],
+    known: dict[int, Fold],
+    kept: frozenset[int],
+) -> tuple[dict[int, Fold], list[int]]:
+    """Finds which ReLUs fold into the linear calls in front of them.
+
+    Where all that read a ReLU give nothing to an input of zero, no relevance
+    comes back through a closed one, and its output serves for the layer's.
+
+    Args:
+        graph: The recorded run.
+        rules: The rule of each call, by index.
+        known: The batch normalizations that fold.
+        kept: Calls whose output is looked at.
+
+    Returns:
+        `known` with the ReLUs, and the indices of the ReLUs folded away.
+    """
+    known, gone = dict(known), []
+    for call in graph.calls:
+        linear = _linear_before(call, graph, known)
+        if linear is None or not {linear.index, call.index}.isdisjoint(kept):
+            continue
+        rule = rules.get(linear.index)
+        if hasattr(rule, "groups") and _vanishes(call, graph, rules):
+            fold = known.get(linear.index, Fold())
+            known[linear.index] = dataclasses.replace(fold, relu=True)
+            gone.append(call.index)
+    return known, gone
+
+
+def _linear_before(
+    call: Call, graph: Graph, known: dict[int, Fold]
+) -> Call | None:
+    """The linear call, its norm folded in, that a plain ReLU alone reads."""
+    if not (call.on_path and is_plain_relu(call)):
+        return None
+    operation = call.operation
+    if isinstance(operation, FusedActivation) and is_linear(operation.layer):
+        own = [
+            c
+            for c in graph.calls[call.index :]
+            if c.operation is operation.layer
+        ]
+        return own[0] if own else None
+    source = graph.source(call)
+    if source is not None and _is_norm(source):
+        before = graph.source(source)
+        folded = before is not None and known.get(before.index, Fold()).behind
+        if not folded or graph.reader(source) is not call:
+            return None
+        return before
+    if source is None or graph.reader(source) is not call:
+        return None
+    return source if is_linear(source.operation) else None
+
+
+def is_plain_relu(call: Call) -> bool:
+    """Whether a call is `max(x, 0)`, without slope, threshold or cap."""
+    if call.kind in ("relu", "Relu"):
+        return True
+    layer = call.operation
+    return call.kind == "ReLU" and (
+        not layer.negative_slope
+        and not layer.threshold
+        and layer.max_value is None
+    )
+
+
+def _vanishes(call: Call, graph: Graph, rules: Mapping[int, Any]) -> bool:
+    """Whether a value of zero receives no relevance."""
+    found = []
+    for reader in graph.readers(call):
+        reads = getattr(rules.get(reader.index), "reads", "")
+        if reads == "transparent":
+            found.append(_vanishes(reader, graph, rules))
+        else:
+            found.append(reads == "proportional")
+    return bool(found) and all(found)
+
+
 def affine(norm: Any) -> Affine:
     """Returns how to read `a` and `c` of a batch normalization."""
 
     def parts() -> tuple[tf.Tensor, tf.Tensor]:
-        variance = tf.convert_to_tensor(norm.moving_variance)
-        scale = tf.math.rsqrt(variance + norm.epsilon)
+        scale = tf.math.rsqrt(_float(norm.moving_variance) + norm.epsilon)
         if norm.scale:
-            scale *= tf.convert_to_tensor(norm.gamma)
-        offset = -tf.convert_to_tensor(norm.moving_mean) * scale
+            scale *= _float(norm.gamma)
+        offset = -_float(norm.moving_mean) * scale
         if norm.center:
-            offset += tf.convert_to_tensor(norm.beta)
+            offset += _float(norm.beta)
         return scale, offset
 
     return parts
+
+
+def _float(variable: Any) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(variable), tf.float32)

@@ -245,14 +245,21 @@ class Graph:
 
     def reader(self, call: Call) -> Call | None:
         """The call that alone reads the output, as it is."""
-        found = [
-            c
-            for c in self.calls
-            if call.index in c.parents and (c.leaf or c.linearity != "moving")
-        ]
+        found = self.readers(call)
         if len(found) != 1 or call.readers != 1:
             return None
         return found[0] if self.source(found[0]) is call else None
+
+    def readers(self, call: Call) -> list[Call]:
+        """The calls that read the output, those that only call others aside."""
+        return [
+            c
+            for c in self.calls[call.index + 1 :]
+            if call.index in c.parents
+            and (c.leaf or c.linearity != "moving")
+            and c.kind != "Activation"  # what it holds is a call of its own
+            and not _within(c)
+        ]
 
     def behind(self, call: Call | None) -> frozenset[int]:
         """Calls that depend on the output of a call, or on the inputs."""
@@ -331,6 +338,12 @@ class Graph:
     def half_precision(self) -> bool:
         """Whether gradients may underflow on the way down."""
         return any(call.dtype == "float16" for call in self.calls)
+
+
+def _within(call: Call) -> bool:
+    """Whether it reads what its layer made, and not what that was given."""
+    inner = isinstance(call.operation, interception.Inner)
+    return inner and not all(call.direct)
 
 
 def _has_weights(operation: Any) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -76,6 +77,19 @@ class LinearMap:
     inputs: tuple[int, ...] | None
     channels_first: bool = False
 
+    @property
+    def takes_bias(self) -> bool:
+        """Whether a bias can be handed in where the layer has none."""
+        return self.bias is not None or self.outputs is not None
+
+    def no_bias(self) -> tf.Tensor:
+        """Returns a bias of zeros."""
+        if self.bias is not None:
+            return tf.zeros_like(tf.cast(self.bias(), tf.float32))
+        kernel = self.kernel().shape
+        axes = [k for k, size in enumerate(self.outputs or ()) if size != 1]
+        return tf.zeros([int(np.prod([kernel[k] for k in axes]))])
+
     def spread(self, bias: tf.Tensor, rank: int) -> tf.Tensor:
         """Returns the bias such that it broadcasts to `z` of that rank."""
         if not self.channels_first:
@@ -137,8 +151,8 @@ def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
 
 
 def _tensor(variable: Any) -> tf.Tensor:
-    # Outside the layer's own `call`, so that mixed precision gives float32.
-    return tf.convert_to_tensor(variable)
+    # Under mixed precision a variable reads as half inside a layer's `call`.
+    return tf.cast(tf.convert_to_tensor(variable), tf.float32)
 
 
 def _run(

@@ -26,79 +26,16 @@ from keras_explain.engine.relevance import (
 )
 from keras_explain.engine.roles import feeds_non_negative
 from keras_explain.engine.rules import Place
-
-Modifier = Callable[[tf.Tensor], tf.Tensor]
-
-
-def same(values: tf.Tensor) -> tf.Tensor:
-    return values
-
-
-def positive(values: tf.Tensor) -> tf.Tensor:
-    return tf.nn.relu(values)
-
-
-def negative(values: tf.Tensor) -> tf.Tensor:
-    return tf.minimum(values, 0.0)
-
-
-def ones(values: tf.Tensor) -> tf.Tensor:
-    return tf.ones_like(values)
-
-
-def none(values: tf.Tensor) -> tf.Tensor:
-    return tf.zeros_like(values)
-
-
-# These do not depend on the sample: one row stands for the batch.
-_CONSTANT = {ones}
-
-
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """An input modifier that puts a bound in place of the input.
-
-    Attributes:
-        value: Number or array that broadcasts to the inputs, such as one
-            value for each channel.
-    """
-
-    value: Any
-
-    def __call__(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(values) + tf.cast(self.value, values.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """One product `i(x) w(W)` of a rule.
-
-    Attributes:
-        inputs: Modifier of the input.
-        weights: Modifier of the kernel.
-        bias: Modifier of the bias.
-        sign: What it counts in the sum.
-    """
-
-    inputs: Modifier
-    weights: Modifier
-    bias: Modifier = none
-    sign: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Terms that share a denominator, their sum.
-
-    Attributes:
-        terms: The terms.
-        share: Which part of the relevance the group divides.
-        gate: `1` or `-1` if only outputs of that sign are divided.
-    """
-
-    terms: tuple[Term, ...]
-    share: float = 1.0
-    gate: int = 0
+from keras_explain.engine.terms import (
+    CONSTANT,
+    Bound,
+    Group,
+    Term,
+    negative,
+    none,
+    positive,
+    same,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +58,13 @@ class LinearRule:
     zero_bias: bool = False
     composed: bool = False
     splits = True
+
+    @property
+    def reads(self) -> str:
+        """Whether an input of zero receives nothing."""
+        kept = {same, positive, negative}
+        terms = [term for group in self.groups for term in group.terms]
+        return "proportional" if all(t.inputs in kept for t in terms) else ""
 
     def prepared(self, place: Place) -> PlacedLinearRule:
         return PlacedLinearRule(
@@ -148,6 +92,7 @@ class PlacedLinearRule:
     fold: Fold
     non_negative: bool
     splits = True
+    reads = ""
 
     def prepared(self, place: Place) -> PlacedLinearRule:
         return self
@@ -170,9 +115,12 @@ class PlacedLinearRule:
         sink: tf.Tensor | None = None,
     ) -> tf.Tensor:
         x = args[0]
-        for number, linear in enumerate(self.maps(function, kwargs)):
+        maps = self.maps(function, kwargs)
+        for number, linear in enumerate(maps):
             known = self.non_negative and number == 0
-            x = _Division(self.rule, linear, known).apply(x, sink)
+            last = number == len(maps) - 1
+            relu = self.fold.relu and last
+            x = _Division(self.rule, linear, known, relu).apply(x, sink)
         return x
 
 
@@ -180,20 +128,20 @@ class _Part(NamedTuple):
     """One term at work.
 
     Attributes:
-        term: The term.
         values: Its modified input.
         output: What it makes of it, the bias included.
         path: What is differentiated.
         source: With respect to what.
         bias: Its modified bias, or `None`.
+        sign: What it counts.
     """
 
-    term: Term
     values: tf.Tensor
     output: tf.Tensor
     path: tf.Tensor
     source: tf.Tensor
     bias: tf.Tensor | None
+    sign: float
 
 
 class _Division:
@@ -203,16 +151,26 @@ class _Division:
         rule: The table.
         linear: The map.
         non_negative: Whether the input has no negative value.
+        relu: Whether a ReLU is folded in.
     """
 
-    def __init__(self, rule: LinearRule, linear: LinearMap, non_negative: bool):
+    def __init__(
+        self,
+        rule: LinearRule,
+        linear: LinearMap,
+        non_negative: bool,
+        relu: bool,
+    ):
         self.rule = rule
         self.linear = linear
+        self.non_negative = non_negative
+        self.relu = relu
         self.kernel, self.bias = linear.parameters()
+        # Behind a closed ReLU no relevance comes back.
         self.groups = [
             (group, [t for t in group.terms
                      if not (non_negative and t.inputs is negative)])
-            for group in rule.groups
+            for group in rule.groups if not (relu and group.gate < 0)
         ]  # fmt: skip
 
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
@@ -223,6 +181,7 @@ class _Division:
             z = tf.add_n([p.output for group in parts for p in group])
         else:
             z = self.linear.run(inside, self.kernel, self.bias)
+        z = tf.nn.relu(z) if self.relu else z
 
         def backward(upstream: tf.Tensor) -> Shares:
             return self._divide(inside, z, parts, upstream)
@@ -240,28 +199,46 @@ class _Division:
                 are what a part would be.
         """
         return [
-            [self._part(term, x, known) for term in terms]
-            for _, terms in self.groups
+            [
+                self._part(term, x, known, self._by(group) if first else 0)
+                for first, term in zip(
+                    [True] + [False] * len(terms), terms, strict=False
+                )
+            ]
+            for group, terms in self.groups
         ]
 
-    def _part(self, term: Term, x: tf.Tensor, known: Any) -> _Part:
+    def _part(
+        self, term: Term, x: tf.Tensor, known: Any, stabilized_by: int
+    ) -> _Part:
         bias = self.bias
         if bias is not None:
             gone = self.rule.zero_bias or term.bias is none
             bias = None if gone else term.bias(bias)
         if known is not None and self._is_plain(term):
             x, z = known
-            return _Part(term, x, z, z, x, bias)
+            source = z.op.inputs[0] if self.relu else z
+            return _Part(x, z, source, x, bias, term.sign)
         kernel = term.weights(self.kernel)
-        if isinstance(term.inputs, Bound) or term.inputs in _CONSTANT:
+        with_epsilon = bias
+        if stabilized_by:
+            # A stabilizer of known sign costs nothing as part of the bias.
+            with_epsilon = self.linear.no_bias() if bias is None else bias
+            with_epsilon += stabilized_by * self.rule.epsilon
+        if isinstance(term.inputs, Bound) or term.inputs in CONSTANT:
             # One row stands for the batch; its path does not depend on it.
             values = term.inputs(x[:1])
             path = self.linear.run(x, kernel, None)
-            output = self.linear.run(values, kernel, bias)
-            return _Part(term, values, output, path, x, bias)
-        values = term.inputs(x)
-        output = self.linear.run(values, kernel, bias)
-        return _Part(term, values, output, output, values, bias)
+            output = self.linear.run(values, kernel, with_epsilon)
+            return _Part(values, output, path, x, bias, term.sign)
+        keeps = self.non_negative and term.inputs is positive
+        values = x if keeps else term.inputs(x)
+        output = self.linear.run(values, kernel, with_epsilon)
+        return _Part(values, output, output, values, bias, term.sign)
+
+    def _by(self, group: Group) -> int:
+        """The sign of the stabilizer if it goes with the bias, else 0."""
+        return group.sign if self.linear.takes_bias else 0
 
     def _is_plain(self, term: Term) -> bool:
         biased = self.bias is None or (
@@ -280,41 +257,69 @@ class _Division:
         if not parts:
             known = (x, z) if z.dtype == tf.float32 else None
             parts = self._parts(later(x, upstream), known)
-        received, lost = [], []
+        lost, flows = [], _Flows()
         for (group, _), found in zip(self.groups, parts, strict=True):
             given = group.share * relevance if group.share != 1 else relevance
             if group.gate:
                 given *= tf.cast(group.gate * z > 0, tf.float32)
-            shares, missing = self._share(found, given)
-            received += shares
-            lost.append(missing)
+            lost.append(self._share(group, found, given, flows))
         if any(group.gate for group, _ in self.groups):
             lost.append(relevance * tf.cast(z == 0, tf.float32))
-        return Shares([tf.add_n(received)], lost)
+        return Shares([flows.total()], lost)
 
     def _share(
-        self, parts: list[_Part], given: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Divides relevance in proportion to the parts of one group."""
+        self,
+        group: Group,
+        parts: list[_Part],
+        given: tf.Tensor,
+        flows: _Flows,
+    ) -> tf.Tensor:
+        """Divides relevance in proportion to the parts; returns the rest."""
         total = _signed_sum(parts)
-        bottom = stabilized(total, self.rule.epsilon)
+        epsilon = self.rule.epsilon
+        if self._by(group):
+            bottom = total
+            missing = tf.constant(group.sign * epsilon)
+        else:
+            # The output of a ReLU has the sign of a positive number.
+            plain = self.relu and self._is_plain(group.terms[0])
+            only = plain and len(parts) == 1
+            bottom = total + epsilon if only else stabilized(total, epsilon)
+            missing = bottom - total
         ratio = given / bottom
-        received = []
         for part in parts:
-            down = tf.gradients(part.path, part.source, ratio)[0]
-            share = part.values * down
-            received.append(share if part.term.sign > 0 else -share)
-        missing = bottom - total
-        for part in parts:
+            flows.add(part, ratio)
             if part.bias is not None:
                 bias = self.linear.spread(part.bias, total.shape.rank)
-                missing += part.term.sign * bias
-        return received, ratio * missing
+                missing += part.sign * bias
+        return ratio * missing
+
+
+class _Flows:
+    """Collects what flows back, to differentiate each input once."""
+
+    def __init__(self) -> None:
+        self._by_input: dict[tuple[int, int, float], list[Any]] = {}
+
+    def add(self, part: _Part, ratio: tf.Tensor) -> None:
+        key = (id(part.values), id(part.source), part.sign)
+        self._by_input.setdefault(key, []).append((part, ratio))
+
+    def total(self) -> tf.Tensor:
+        received = []
+        for found in self._by_input.values():
+            parts, ratios = zip(*found, strict=True)
+            part = parts[0]
+            paths = [p.path for p in parts]
+            (down,) = tf.gradients(paths, part.source, list(ratios))
+            share = part.values * down
+            received.append(share if part.sign > 0 else -share)
+        return tf.add_n(received)
 
 
 def _signed_sum(parts: list[_Part]) -> tf.Tensor:
     total = parts[0].output
     for part in parts[1:]:
-        more = part.term.sign > 0
+        more = part.sign > 0
         total = total + part.output if more else total - part.output
     return total

@@ -80,9 +80,13 @@ class Rule(Protocol):
     Attributes:
         splits: Whether the rule is for the linear part of a layer, so that
             an activation the layer holds is a call of its own.
+        reads: `"proportional"` if an input of zero receives nothing,
+            `"transparent"` if it does so where its output, then zero,
+            receives nothing, else empty.
     """
 
     splits: bool
+    reads: str
 
     def prepared(self, place: Place) -> Rule | None:
         """Returns the rule for one call, before anything runs.
@@ -126,6 +130,7 @@ class ActivationRule:
     backward: Callable[[tf.Tensor, tf.Tensor, Callable], tf.Tensor]
     loses: bool = False
     splits = False
+    reads = ""
 
     def prepared(self, place: Place) -> ActivationRule:
         return self  # the same for every call
@@ -151,10 +156,40 @@ class ActivationRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class Observe:
+    """Changes nothing, and keeps what a call is given and returns.
+
+    Attributes:
+        kept: `{name: (args, kwargs, outputs)}` it is written to.
+        name: Under which name.
+    """
+
+    kept: dict[Any, tuple[tuple, dict[str, Any], Any]]
+    name: Any
+    splits = False
+    reads = ""
+
+    def prepared(self, place: Place) -> Observe:
+        return self
+
+    def apply(
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
+    ) -> Any:
+        outputs = function(*args, **kwargs)
+        self.kept[self.name] = (args, kwargs, outputs)
+        return outputs
+
+
+@dataclasses.dataclass(frozen=True)
 class Folded:
-    """The rule of a batch normalization that is part of a linear layer."""
+    """The rule of a call that is part of the linear layer before it."""
 
     splits = False
+    reads = ""
 
     def prepared(self, place: Place) -> Folded:
         return self
@@ -197,6 +232,7 @@ class TensorRule:
     """
 
     splits = False
+    reads = ""
 
     def prepared(self, place: Place) -> Rule | None:
         return PlacedTensorRule(self, place.signals)
@@ -222,6 +258,7 @@ class PlacedTensorRule:
     rule: TensorRule
     signals: tuple[bool, ...]
     splits = False
+    reads = ""
 
     def prepared(self, place: Place) -> PlacedTensorRule:
         return self

@@ -100,6 +100,8 @@ class Bilinear(TensorRule):
         epsilon: Stabilizer, positive.
     """
 
+    reads = "proportional"
+
     variant: str = "cp_lrp"
     epsilon: float = 1e-6
 
@@ -158,15 +160,18 @@ class Attention(TensorRule):
         epsilon: Stabilizer, positive.
     """
 
+    reads = "proportional"
+
     variant: str = "cp_lrp"
     epsilon: float = 1e-6
+    positive: bool = False
 
     def __post_init__(self) -> None:
         check_variant(self.variant)
 
     def prepared(self, place: Place) -> Rule:
         core = isinstance(place.call.operation, AttentionCore)
-        rule = _PlacedAttention(self.variant, self.epsilon, core)
+        rule = _PlacedAttention(self.variant, self.epsilon, core, self.positive)
         return PlacedTensorRule(rule, place.signals)
 
 
@@ -175,8 +180,13 @@ class _PlacedAttention(TensorRule):
     variant: str
     epsilon: float
     core: bool
+    positive: bool
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        if self.positive and self.core:
+            inputs = list(at.inputs)
+            inputs[2] = tf.nn.relu(inputs[2])
+            at = at._replace(inputs=inputs, output=at.again(*inputs))
         parts = attention_parts(at, self.core)
         epsilon = self.epsilon
         bottom = stabilized(at.output, epsilon)

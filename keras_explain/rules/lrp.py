@@ -24,10 +24,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine.errors import message
-from keras_explain.engine.linear_rule import (
+from keras_explain.engine.linear_rule import LinearRule
+from keras_explain.engine.terms import (
     Bound,
     Group,
-    LinearRule,
     Term,
     negative,
     none,
@@ -156,7 +156,7 @@ def ZBox(
     Args:
         low, high: Bounds of the layer's input: numbers, or arrays that
             broadcast to it (one value for each channel). `None` leaves them
-            to the explainer, which knows them from its own options.
+            to the explainer, which knows those of the model's inputs.
         epsilon: Stabilizer, positive.
         zero_bias: Whether to leave the bias out of the denominator.
 
@@ -167,7 +167,7 @@ def ZBox(
     terms = (
         Term(same, same, same),
         Term(Bound(low), positive, positive, -1.0),
-        Term(Bound(high), negative, negative, -1.0),
+        Term(Bound(high, upper=True), negative, negative, -1.0),
     )
     return LinearRule("ZBox", (Group(terms),), _checked(epsilon), zero_bias)
 

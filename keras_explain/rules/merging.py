@@ -31,6 +31,8 @@ class Norm(TensorRule):
         positive: Whether only positive inputs count.
     """
 
+    reads = "proportional"
+
     epsilon: float = 1e-6
     positive: bool = False
 
@@ -66,6 +68,8 @@ class _Moving(TensorRule):
     What goes to constants and to padding is lost.
     """
 
+    reads = "transparent"
+
     def prepared(self, place: Place) -> Rule | None:
         if not place.call.leaf or place.call.linearity != "moving":
             return None
@@ -97,6 +101,8 @@ class Gate(TensorRule):
         Achtibat et al., 2024. AttnLRP (the equal shares).
         https://arxiv.org/abs/2402.05602
     """
+
+    reads = "transparent"
 
     def prepared(self, place: Place) -> Rule:
         gates = tuple(

@@ -32,6 +32,8 @@ class Normalization(TensorRule):
         Conservative Propagation. https://arxiv.org/abs/2202.07304
     """
 
+    reads = "proportional"
+
     epsilon: float = 1e-6
 
     def prepared(self, place: Place) -> Rule:

@@ -86,33 +86,33 @@ def relevance_composite(
     return Composite(((is_registered, Registered), *entries, *rest), folds=True)
 
 
-def epsilon(low: Any = None, high: Any = None) -> Composite:
+def epsilon(bounded: bool = False) -> Composite:
     """`Epsilon` everywhere: input x gradient on a ReLU network."""
     return relevance_composite(
         (linear, Epsilon()), (role("batch_normalization"), Norm())
     )
 
 
-def epsilon_plus(low: Any = None, high: Any = None) -> Composite:
+def epsilon_plus(bounded: bool = False) -> Composite:
     """`ZPlus` for convolutions, `Epsilon` for dense layers."""
     return relevance_composite((convolution, ZPlus()), (linear, Epsilon()))
 
 
-def epsilon_plus_flat(low: Any = None, high: Any = None) -> Composite:
+def epsilon_plus_flat(bounded: bool = False) -> Composite:
     """`epsilon_plus` with `Flat` for the first layer."""
     return relevance_composite(
         (first(linear), Flat()), (convolution, ZPlus()), (linear, Epsilon())
     )
 
 
-def epsilon_alpha2_beta1(low: Any = None, high: Any = None) -> Composite:
+def epsilon_alpha2_beta1(bounded: bool = False) -> Composite:
     """`AlphaBeta(2, 1)` for convolutions, `Epsilon` for dense layers."""
     return relevance_composite(
         (convolution, AlphaBeta(2, 1)), (linear, Epsilon())
     )
 
 
-def epsilon_alpha2_beta1_flat(low: Any = None, high: Any = None) -> Composite:
+def epsilon_alpha2_beta1_flat(bounded: bool = False) -> Composite:
     """`epsilon_alpha2_beta1` with `Flat` for the first layer."""
     return relevance_composite(
         (first(linear), Flat()),
@@ -121,34 +121,33 @@ def epsilon_alpha2_beta1_flat(low: Any = None, high: Any = None) -> Composite:
     )
 
 
-def epsilon_gamma_box(low: Any = None, high: Any = None) -> Composite:
+def epsilon_gamma_box(bounded: bool = False) -> Composite:
     """`ZBox` first, `Gamma` for convolutions, `Epsilon` for dense layers."""
     return relevance_composite(
-        (first(linear), ZBox(low, high)),
+        (first(linear), ZBox()),
         (convolution, Gamma(0.25)),
         (linear, Epsilon()),
     )
 
 
-def alpha1_beta0(low: Any = None, high: Any = None) -> Composite:
+def alpha1_beta0(bounded: bool = False) -> Composite:
     """`AlphaBeta(1, 0)` everywhere."""
     return relevance_composite((linear, AlphaBeta(1, 0)))
 
 
-def alpha2_beta1(low: Any = None, high: Any = None) -> Composite:
+def alpha2_beta1(bounded: bool = False) -> Composite:
     """`AlphaBeta(2, 1)` everywhere."""
     return relevance_composite((linear, AlphaBeta(2, 1)))
 
 
-def z_plus(low: Any = None, high: Any = None) -> Composite:
+def z_plus(bounded: bool = False) -> Composite:
     """`ZPlus` without biases everywhere."""
     return relevance_composite((linear, ZPlus(zero_bias=True)))
 
 
-def deep_taylor(low: Any = None, high: Any = None) -> Composite:
+def deep_taylor(bounded: bool = False) -> Composite:
     """`ZPlus` inside; `ZBox` first on bounded inputs, else `WSquare`."""
-    bounded = low is not None and high is not None
-    start = ZBox(low, high, zero_bias=True) if bounded else WSquare()
+    start = ZBox(zero_bias=True) if bounded else WSquare(zero_bias=True)
     return relevance_composite(
         (first(linear), start), (linear, ZPlus(zero_bias=True))
     )
@@ -172,9 +171,13 @@ NAMED: dict[str, Callable[..., Composite]] = {
 
 
 def as_composite(
-    composite: str | Composite, low: Any = None, high: Any = None
+    composite: str | Composite, bounded: bool = False
 ) -> Composite:
     """Returns a composite for its name.
+
+    Args:
+        composite: A name, or a composite, which is handed back.
+        bounded: Whether bounds of the inputs are known.
 
     Raises:
         ValueError: If there is none of the name.
@@ -198,4 +201,4 @@ def as_composite(
                 f"Near names: {near(composite, NAMED)}.",
             )
         )
-    return NAMED[composite](low, high)
+    return NAMED[composite](bounded)

@@ -46,6 +46,8 @@ class SignalTakesAll(TensorRule):
         (LRP-all). https://arxiv.org/abs/1904.11829
     """
 
+    reads = "proportional"
+
     epsilon: float = 1e-6
 
     def prepared(self, place: Place) -> Rule:
@@ -67,7 +69,10 @@ class SignalTakesAll(TensorRule):
 
 
 def _cells(layer: Any) -> tuple[Any, ...]:
-    cell = layer.cell
+    if isinstance(layer, keras.layers.Bidirectional):
+        both = (layer.forward_layer, layer.backward_layer)
+        return tuple(cell for one in both for cell in _cells(one))
+    cell = getattr(layer, "cell", layer)
     return tuple(getattr(cell, "cells", [cell]))
 
 

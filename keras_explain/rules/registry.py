@@ -79,6 +79,7 @@ class _Registered:
     """Stands for the rule that was registered for a layer."""
 
     splits = False
+    reads = ""
 
     def prepared(self, place: Place) -> Rule | None:
         rule = _found(place.call.operation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ Divide = Callable[
 
 class _Winner(TensorRule):
     """Everything to the largest value; ties share alike."""
+
+    reads = "transparent"
 
     def prepared(self, place: Place) -> Rule:
         rule = _PlacedWinner(winners(place.call.operation))
@@ -123,12 +126,45 @@ class _Windows:
         self, inputs: list[tf.Tensor], output: tf.Tensor, given: tf.Tensor
     ) -> list[tf.Tensor | None]:
         (x,) = inputs
+        if self._is_simple(x):
+            return [self._apart(x, output, given)]
         with tf.control_dependencies([given]):
             x = tf.identity(x)
         places = self._places(x, output)
         equal = [tf.cast(place == output, given.dtype) for place in places]
         each = given / tf.add_n(equal)
         return tf.gradients(places, x, [e * each for e in equal])
+
+    def _is_simple(self, x: tf.Tensor) -> bool:
+        """Whether windows do not overlap, in a size that divides exactly."""
+        axes = _spatial(x, self.channels_first)
+        size = _each(self.size, len(axes))
+        number = math.prod(size)
+        return (
+            len(axes) == 2
+            and not (self.same or self.channels_first)
+            and (_each(self.strides, 2) or size) == size
+            and number & (number - 1) == 0
+        )
+
+    def _apart(
+        self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
+    ) -> tf.Tensor:
+        """The same where windows do not overlap: no place is cut out.
+
+        The adjoint of average pooling spreads a value over its window; in
+        a window of 2, 4, 8, ... places that is exact.
+        """
+        size = [1, *_each(self.size, 2), 1]
+        number = float(math.prod(size))
+        mean = tf.nn.avg_pool2d(x, size, size, "VALID")
+
+        def spread(values: tf.Tensor) -> tf.Tensor:
+            return tf.gradients(mean, x, values)[0]
+
+        equal = tf.cast(x == spread(output * number), x.dtype)
+        ties = tf.nn.avg_pool2d(equal, size, size, "VALID")
+        return equal * spread(given / ties)
 
     def _places(self, x: tf.Tensor, output: tf.Tensor) -> list[tf.Tensor]:
         """What stands at each place of the windows, in the output's shape."""

@@ -40,6 +40,7 @@ def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
         or ("feature map" in needs and specimen.feature_map is None)
         or ("global average" in needs and not specimen.gap)
         or (entry.name == "score_cam" and specimen.integers)
+        or ("no recurrence" in needs and specimen.integers)
     )
 
 
