@@ -45,7 +45,12 @@ class RelevanceExplainer(Explainer):
         graph, call = function.graph, self._call(function.graph)
         self._refuse(function.target)
         looked_at = [graph.find(layer) for layer in function.target.layers()]
-        kept = frozenset(c.index for c in [*looked_at, call] if c is not None)
+        kept = frozenset(
+            index
+            for looked in [*looked_at, call]
+            if looked is not None
+            for index in (looked.index, *looked.makers)
+        )
         composite = self._composite(graph)
         rules = composite.assign(graph, call, kept)
         unknown = composite.without_rule(graph, rules, call)

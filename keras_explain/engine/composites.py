@@ -104,7 +104,8 @@ class Composite:
         """
         known, gone = folds(graph, kept) if self.folds else ({}, frozenset())
         reached = graph.behind(behind)
-        signals = reached | {INPUT if behind is None else behind.index}
+        at = {INPUT} if behind is None else {behind.index, *behind.makers}
+        signals = reached | at
         chosen: dict[int, Rule] = {}
         closed: set[str] = set()
         for call in reversed(graph.calls):  # the outer before the inner
@@ -149,7 +150,7 @@ class Composite:
             for call in graph.calls
             if call.key in assigned and not assigned[call.key].splits
         }
-        return [
+        found = [
             call
             for call in graph.calls
             if call.on_path
@@ -158,6 +159,8 @@ class Composite:
             and not _inside(call, closed)
             and role_of(call) not in ("moving", "inside", "head")
         ]
+        outer = {call.path for call in found if call.path}
+        return [call for call in found if not _inside(call, outer)]
 
     def _rule(self, call: Call, graph: Graph) -> Rule | None:
         for selector, rule in self.entries:

@@ -49,6 +49,8 @@ class Call:
             none for a constant.
         direct: For each of them, whether it is an output of a call as it is,
             with no raw op in between.
+        makers: Indices of the innermost calls that made its outputs: of
+            itself, or of those inside it whose outputs it hands on.
         enclosing: Path of the layer or model it was called from.
         shape: Shape of the output with `None` for the batch; of the first
             one if there are several.
@@ -71,6 +73,7 @@ class Call:
     operation: Any
     arguments: tuple[tuple[int, ...], ...]
     direct: tuple[bool, ...]
+    makers: tuple[int, ...]
     enclosing: str
     shape: tuple[int | None, ...] | None
     dtype: str
@@ -263,13 +266,13 @@ class Graph:
 
     def behind(self, call: Call | None) -> frozenset[int]:
         """Calls that depend on the output of a call, or on the inputs."""
-        start = INPUT if call is None else call.index
-        found = {start}
-        # A model that hands on the output of its last layer is not behind it.
-        for other in self.calls[start + 1 :]:
+        starts = {INPUT} if call is None else {call.index, *call.makers}
+        found = set(starts)
+        for other in self.calls:
+            # A call that hands on what it was not given is not behind it.
             if found.intersection(other.parents):
                 found.add(other.index)
-        return frozenset(found - {start})
+        return frozenset(found - starts)
 
     @functools.cached_property
     def rescaling(self) -> Any | None:

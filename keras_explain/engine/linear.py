@@ -230,11 +230,14 @@ def _separable(layer: Any, bias: Callable | None) -> list[LinearMap]:
     """A separable convolution is a depthwise and a pointwise one."""
     rank, form = layer.rank, layer.data_format
 
-    def depthwise(x: tf.Tensor, kernel: tf.Tensor, _: Any) -> tf.Tensor:
-        return ops.depthwise_conv(
+    def depthwise(
+        x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None
+    ) -> tf.Tensor:
+        z = ops.depthwise_conv(
             x, tf.cast(kernel, x.dtype), layer.strides, layer.padding, form,
             layer.dilation_rate,
         )  # fmt: skip
+        return z if bias is None else _add_bias(layer, z, bias)
 
     def pointwise(
         x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None

@@ -124,6 +124,8 @@ class _Recorder:
             # The innermost call made it; those around it hand it on.
             self.made_by.setdefault(id(tensor), len(self.calls) - 1)
             self.kept.append(tensor)
+        makers = [self.made_by[id(tensor)] for tensor in tensors]
+        self.calls[-1]["makers"] = tuple(dict.fromkeys(makers))
         return outputs
 
     def _makers(self, tensor: tf.Tensor) -> tuple[int, ...]:
