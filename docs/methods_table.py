@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-import keras_explain  # noqa: F401  (fills the catalogue)
+import keras_explain.attribution  # noqa: F401  (fills the catalogue)
 from keras_explain.engine.catalogue import Entry, entries
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +23,9 @@ FAMILIES = {
     "cam": "Class activation maps",
     "gradient": "Gradients",
     "path": "Paths from a baseline",
+    "relevance": "Relevance (LRP, deep Taylor, excitation backprop)",
+    "deep_lift": "Differences from a reference (DeepLIFT, SHAP)",
+    "pattern": "Patterns",
     "noise": "Wrappers that add noise",
     "backprop": "Modified backward passes",
 }

@@ -13,11 +13,13 @@ from keras_explain.engine.errors import near
 from keras_explain.version import __version__
 
 _HOMES = {
-    "attribution": """CAM AblationCAM ContrastiveExcitationBackprop
-        DeconvNet DeepTaylor EigenCAM EigenGradCAM ElementwiseGradCAM
-        ExcitationBackprop GradCAM GradCAMPlusPlus Gradient GuidedBackprop
-        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients LRP LayerCAM
-        Saliency ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
+    "attribution": """CAM AblationCAM ContrastiveExcitationBackprop DeconvNet
+        DeepLIFT DeepSHAP DeepTaylor EigenCAM EigenGradCAM
+        ElementwiseGradCAM ExcitationBackprop GradCAM
+        GradCAMPlusPlus Gradient GradientSHAP GuidedBackprop
+        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients
+        LRP LayerCAM PatternAttribution PatternNet Saliency
+        ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
         XGradCAM""",
     "engine.class_target": "Class",
     "engine.errors": "ExplainWarning",

@@ -16,7 +16,8 @@ Class Neuron Channel LayerActivation Direction Output Gradient Saliency
 Sensitivity InputXGradient IntegratedGradients SmoothGrad VarGrad SquareGrad
 GuidedBackprop DeconvNet GuidedGradCAM CAM GradCAM GradCAMPlusPlus HiResCAM
 XGradCAM LayerCAM ElementwiseGradCAM EigenCAM EigenGradCAM ScoreCAM
-AblationCAM
+AblationCAM LRP DeepTaylor ExcitationBackprop ContrastiveExcitationBackprop
+DeepLIFT DeepSHAP GradientSHAP PatternNet PatternAttribution
 """.split()
 
 PROBE = """

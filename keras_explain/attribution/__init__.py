@@ -9,6 +9,7 @@ from keras_explain.attribution.cam import (
     LayerCAM,
     XGradCAM,
 )
+from keras_explain.attribution.deeplift import DeepLIFT, DeepSHAP
 from keras_explain.attribution.eigen_cam import EigenCAM, EigenGradCAM
 from keras_explain.attribution.excitation import (
     ContrastiveExcitationBackprop,
@@ -21,11 +22,13 @@ from keras_explain.attribution.gradient import (
     Saliency,
     Sensitivity,
 )
+from keras_explain.attribution.gradient_shap import GradientSHAP
 from keras_explain.attribution.guided_grad_cam import GuidedGradCAM
 from keras_explain.attribution.lrp import LRP, DeepTaylor
 from keras_explain.attribution.mask_cam import AblationCAM, ScoreCAM
 from keras_explain.attribution.noise import SmoothGrad, SquareGrad, VarGrad
 from keras_explain.attribution.path import IntegratedGradients
+from keras_explain.attribution.pattern import PatternAttribution, PatternNet
 from keras_explain.attribution.relevance import RelevanceTrace
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
     "AblationCAM",
     "ContrastiveExcitationBackprop",
     "DeconvNet",
+    "DeepLIFT",
+    "DeepSHAP",
     "DeepTaylor",
     "EigenCAM",
     "EigenGradCAM",
@@ -42,12 +47,15 @@ __all__ = [
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
+    "GradientSHAP",
     "GuidedBackprop",
     "GuidedGradCAM",
     "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
     "LayerCAM",
+    "PatternAttribution",
+    "PatternNet",
     "RelevanceTrace",
     "Saliency",
     "ScoreCAM",

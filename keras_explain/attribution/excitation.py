@@ -55,7 +55,7 @@ class ExcitationBackprop(RelevanceExplainer):
 
     Example:
 
-    >>> explainer = keras_explain.ExcitationBackprop(model, layer="conv5")
+    >>> explainer = keras_explain.ExcitationBackprop(model, layer="conv1")
     >>> probability = explainer(images)
     >>> bool(abs(float(keras.ops.sum(probability[0])) - 1) < 1e-3)
     True
@@ -102,7 +102,7 @@ class ContrastiveExcitationBackprop(RelevanceExplainer):
     Example:
 
     >>> explainer = keras_explain.ContrastiveExcitationBackprop(
-    ...     model, layer="conv5")
+    ...     model, layer="conv1")
     >>> bool((explainer(images).numpy() >= 0).all())
     True
 

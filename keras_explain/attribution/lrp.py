@@ -118,7 +118,9 @@ class _Boxed(RelevanceExplainer):
                     "its relevance means nothing.",
                     f"samples {outside[:8].tolist()}, low={self.low}, "
                     f"high={self.high}",
-                    "Pass bounds that hold all inputs, or clip the inputs.",
+                    "Pass bounds that hold all inputs, or clip the inputs. "
+                    "Those of a `ZBox(low, high)` are for what its layer is "
+                    "given; write `ZBox()` to have those of the inputs.",
                 )
             )
 

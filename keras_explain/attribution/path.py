@@ -210,17 +210,47 @@ def fit_baseline(baseline: Any, inputs: Any, rows: slice | None) -> Any:
             with one for each sample; `None` if the batch is the whole.
     """
     flat = tf.nest.flatten(inputs)
-    if np.ndim(baseline) == 0 and not isinstance(baseline, dict):
+    structured = isinstance(baseline, (dict, list, tuple))
+    if not structured and np.ndim(baseline) == 0:
         parts = [baseline] * len(flat)
-    elif len(flat) > 1 or isinstance(baseline, (dict, list, tuple)):
-        parts = tf.nest.flatten_up_to(inputs, baseline)
     else:
-        parts = [baseline]
+        parts = parts_of(baseline, inputs)
     fitted = [
         _fit(part, tensor, rows)
         for part, tensor in zip(parts, flat, strict=True)
     ]
     return tf.nest.pack_sequence_as(inputs, fitted)
+
+
+def parts_of(values: Any, inputs: Any) -> list[Any]:
+    """Returns what is meant for each input, in flattened order.
+
+    Args:
+        values: One for a single input; else a list or a dict of them, as
+            the inputs are.
+        inputs: A structure of tensors.
+
+    Raises:
+        ValueError: If it is not made as the inputs are.
+    """
+    if isinstance(inputs, dict):
+        named = isinstance(values, dict) and set(values) == set(inputs)
+        parts = [values[name] for name in sorted(inputs)] if named else []
+    elif isinstance(inputs, (list, tuple)):
+        parts = list(values) if isinstance(values, (list, tuple)) else [values]
+    else:
+        parts = [values]
+    number = len(tf.nest.flatten(inputs))
+    if len(parts) != number:
+        names = sorted(inputs) if isinstance(inputs, dict) else number
+        raise ValueError(
+            message(
+                "There is one array for each input of the model.",
+                f"{type(values).__name__} for inputs {names}",
+                "Pass a list in this order or a dict with these names.",
+            )
+        )
+    return parts
 
 
 def _fit(part: Any, tensor: tf.Tensor, rows: slice | None) -> tf.Tensor:

@@ -75,7 +75,7 @@ class RelevanceExplainer(Explainer):
                     message(
                         f"{type(self).__name__} explains the score before "
                         "the softmax: a softmax has no conserving rule.",
-                        f"target={leaf!r}",
+                        f"of={leaf.of!r}",
                         "Pass `Class(index)`, which is the logit.",
                     )
                 )
@@ -85,8 +85,9 @@ class RelevanceExplainer(Explainer):
         return message(
             f"{type(self).__name__} knows no rule for some operations.",
             candidates(list(dict.fromkeys(map(describe, calls))), 6),
-            "Use a Keras layer or a `keras.ops` function there; or state "
-            f"the rule: `keras_explain.rules.register({kind}, rule)`.",
+            "Make it of Keras layers, or of `keras.ops` nodes of a Functional "
+            "model; or state the rule: "
+            f"`keras_explain.rules.register({kind}, rule)`.",
         )
 
     def _attribute(self, function: ScoreFunction) -> Attribution:

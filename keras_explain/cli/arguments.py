@@ -97,6 +97,13 @@ def _explain(command: argparse.ArgumentParser) -> None:
         "'keras-explain methods' lists them",
     )
     command.add_argument(
+        "--examples",
+        metavar="IMAGE",
+        nargs="+",
+        help="images, folders or patterns like those the model was trained "
+        "on, for methods that learn from them first, such as pattern_net",
+    )
+    command.add_argument(
         "--batch-size",
         type=int,
         default=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from keras_explain.version import __version__
 
 # Fewer samples than by default, so that the demo is done in a minute.
 _MODEST = {"num_samples": 16, "num_masks": 200, "num_steps": 16}
+_NUM_EXAMPLES = 128
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -31,7 +33,7 @@ def demo(arguments: argparse.Namespace) -> int:
     pictures = _pictures(arguments.pictures)
     methods = [modest(entry) for entry in catalogue.entries()]
     labels = Labels(tuple(datasets.CLASS_NAMES))
-    run = Run(model, methods, labels=labels)
+    run = Run(model, methods, labels=labels, examples=_examples)
     columns: list[list[Outcome]] = []
     with terminal.progress("Methods", len(methods)) as advance:
         for method in methods:
@@ -60,6 +62,13 @@ def modest(entry: catalogue.Entry) -> Method:
             if parameter.default > limit:
                 options[parameter.name] = limit
     return Method(entry, options)
+
+
+def _examples() -> Iterator[np.ndarray]:
+    """Pictures for the methods that learn from some."""
+    images, _, _ = datasets.demo_images(num=_NUM_EXAMPLES, seed=1)
+    for start in range(0, len(images), 32):
+        yield images[start : start + 32].astype(np.float32)
 
 
 def _pictures(number: int) -> list[Picture]:

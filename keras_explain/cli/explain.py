@@ -28,7 +28,7 @@ MOST_MAPS = 600
 
 def explain(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    methods = chosen_methods(arguments.method)
+    methods = chosen_methods(arguments.method, bool(arguments.examples))
     out = Path(arguments.out)
     terminal.check_writable(out)
     paths = images.find(arguments.images, out)
@@ -64,15 +64,24 @@ def explain(arguments: argparse.Namespace) -> int:
     return _finish(kept, methods, source.name, failures)
 
 
-def chosen_methods(text: str) -> list[Method]:
+def chosen_methods(text: str, can_learn: bool = False) -> list[Method]:
     """Returns the methods of a comma-separated list, or all.
+
+    Args:
+        text: The list, or `all`.
+        can_learn: Whether there are examples; without, all are those that
+            learn from none.
 
     Raises:
         CommandError: If there is no such method.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
-        return [Method(entry) for entry in catalogue.entries()]
+        return [
+            Method(entry)
+            for entry in catalogue.entries()
+            if can_learn or not hasattr(entry.cls, "fit")
+        ]
     try:
         return [Method(catalogue.find(n)) for n in dict.fromkeys(names)]
     except ValueError as error:
@@ -98,6 +107,7 @@ def _options(
             arguments.layer,
             arguments.preprocess,
             arguments.size,
+            arguments.examples,
         ],
         names.names if names else None,
     )

@@ -24,13 +24,14 @@ _ENDINGS = (
 )  # fmt: skip
 
 
-def find(arguments: Iterable[str], out: Path) -> list[Path]:
+def find(arguments: Iterable[str], out: Path | None) -> list[Path]:
     """Returns the image files meant by files, folders and patterns.
 
     Args:
         arguments: Paths of files and folders, and patterns such as
             `"photos/**/*.jpg"`. A folder stands for the images right in it.
         out: The folder of results; nothing in it is taken for an image.
+            `None` if there is none to beware of.
 
     Raises:
         CommandError: If one of the arguments stands for no image.
@@ -39,9 +40,12 @@ def find(arguments: Iterable[str], out: Path) -> list[Path]:
     for argument in arguments:
         for path in _expand(argument):
             absolute = os.path.abspath(path)
-            if not Path(absolute).is_relative_to(os.path.abspath(out)):
+            result = out is not None and Path(absolute).is_relative_to(
+                os.path.abspath(out)
+            )
+            if not result:
                 found.setdefault(absolute, path)
-    if not found:
+    if not found and out is not None:
         raise CommandError(
             message(
                 "There is no image to explain.",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_explain.cli import applications, images, models, preprocess
+from keras_explain.cli import (
+    applications,
+    images,
+    models,
+    preprocess,
+    terminal,
+)
 from keras_explain.cli.failures import CommandError, ImageError, shown
 from keras_explain.cli.labels import Labels
 from keras_explain.cli.run import Method, Picture, Run
@@ -64,7 +70,17 @@ class Job:
             target=target,
             layer=arguments.layer,
             labels=labels,
+            examples=self._examples if arguments.examples else None,
         )
+        self._example_paths = arguments.examples or []
+
+    def _examples(self) -> Iterator[np.ndarray]:
+        """The pictures to learn from, one batch each, broken ones left out."""
+        for path in images.find(self._example_paths, None):
+            try:
+                yield self.picture(path).inputs[np.newaxis]
+            except (ImageError, OSError) as error:
+                terminal.say(f"Skipped {shown(path)}: {error}")
 
     def _labels(
         self, source: models.Source, head: Head, names: Labels | None

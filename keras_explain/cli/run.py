@@ -7,7 +7,7 @@ import inspect
 import re
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -109,6 +109,8 @@ class Run:
         target: What `Explainer.explain` takes.
         layer: The layer to look at, or `None`.
         labels: Names of the classes.
+        examples: Batches of inputs like those the model was trained on, for
+            the methods that learn from some first; asked for when needed.
     """
 
     def __init__(
@@ -119,12 +121,14 @@ class Run:
         target: Any = None,
         layer: str | None = None,
         labels: Labels | None = None,
+        examples: Callable[[], Iterable[np.ndarray]] | None = None,
     ):
         self.model = model
         self.methods = list(methods)
         self.target = target
         self.layer = layer
         self.labels = labels or Labels()
+        self.examples = examples
         self.warnings: dict[str, None] = {}
         self._explainers: dict[str, Explainer] = {}
         self._compiled: set[tuple[str, tuple[int, ...]]] = set()
@@ -150,8 +154,7 @@ class Run:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExplainWarning)
             if method.name not in self._explainers:
-                made = method.explainer(self.model, self.layer)
-                self._explainers[method.name] = made
+                self._explainers[method.name] = self._ready(method, inputs)
             explanation = self._explainers[method.name].explain(
                 inputs, self.target, batch_size=len(inputs), verbose=False
             )
@@ -167,6 +170,25 @@ class Run:
             self._outcome(picture, explanation[k], seconds=seconds, first=first)
             for k, picture in enumerate(pictures)
         ]
+
+    def _ready(self, method: Method, inputs: np.ndarray) -> Explainer:
+        """Makes an explainer, and lets it learn if it has to."""
+        made = method.explainer(self.model, self.layer)
+        fit = getattr(made, "fit", None)
+        if fit is not None and self.examples is None:
+            raise ValueError(
+                f"{method.entry.title} learns from pictures first. Name some "
+                "with --examples."
+            )
+        if fit is not None:
+            batch = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
+            fit(
+                tf.data.Dataset.from_generator(
+                    self.examples, output_signature=batch
+                ),
+                verbose=False,
+            )
+        return made
 
     def _keep(self, texts: Iterable[str]) -> None:
         for text in texts:

@@ -125,7 +125,10 @@ def concatenate(parts: list[Any]) -> Any:
 
 @contextlib.contextmanager
 def progress(
-    data: Any, batch_size: int, verbose: bool | str
+    data: Any,
+    batch_size: int,
+    verbose: bool | str,
+    title: str = "Explaining",
 ) -> Iterator[Callable[[], None]]:
     """Shows a progress bar; yields what advances it by one batch.
 
@@ -134,6 +137,7 @@ def progress(
         batch_size: As for `batches`.
         verbose: `True`, `False`, or `"auto"`: only where there is more than
             one batch and the error stream is a terminal.
+        title: What is being done.
     """
     if batch_size < 1:
         raise ValueError(
@@ -152,5 +156,5 @@ def progress(
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Explaining", total=total)
+        task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)

@@ -88,6 +88,9 @@ class Composite:
     entries: tuple[tuple[Selector, Rule | None], ...]
     folds: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Composite of {len(self.entries)} entries>"
+
     def assign(
         self,
         graph: Graph,

@@ -40,10 +40,12 @@ def diagnose(
                 "Clean them first: `np.nan_to_num(inputs)`.",
             )
         )
-    if not np.all(np.isfinite(results["score"])):
+    largest = _largest(results["maps"])
+    # A ReLU turns NaN into zero, so that a broken network may look dead.
+    if not np.all(np.isfinite(results["score"]) & (largest > 0)):
         _refuse_broken_weights(graph)
     _check_scale(graph, inputs)
-    _warn_about(results, target)
+    _warn_about(results, target, graph)
 
 
 def _refuse_broken_weights(graph: Graph) -> None:
@@ -58,8 +60,7 @@ def _refuse_broken_weights(graph: Graph) -> None:
     if broken:
         raise ValueError(
             message(
-                "The model has weights that are NaN or infinite, and so is "
-                "the score.",
+                "The model has weights that are NaN or infinite.",
                 f"such weights in {candidates(dict.fromkeys(broken))}",
                 "Training has diverged: load an earlier checkpoint, or train "
                 "with a smaller learning rate.",
@@ -84,7 +85,7 @@ def _where(inputs: Any) -> str:
     return "values that overflow in float32"
 
 
-def _warn_about(results: dict[str, Any], target: Target) -> None:
+def _warn_about(results: dict[str, Any], target: Target, graph: Graph) -> None:
     scores = np.asarray(results["score"])
     of = getattr(target, "of", "logit")
     if of == "probability" and np.any((scores > 1 - 1e-6) | (scores < 1e-6)):
@@ -97,8 +98,12 @@ def _warn_about(results: dict[str, Any], target: Target) -> None:
     largest = _largest(results["maps"])
     if not np.all(np.isfinite(largest)):
         warn(
-            "Some attributions are not finite: the model overflows on these "
-            "inputs. Explain it under the float32 policy."
+            "Some attributions are not finite: numbers overflow on the way. "
+            + (
+                "Explain the model under the float32 policy."
+                if graph.half_precision
+                else "Explain a layer nearer to the output."
+            )
         )
     dead = np.nonzero(largest == 0)[0]
     if dead.size:

@@ -380,4 +380,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return value
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return repr(value)  # such as a composite of one's own

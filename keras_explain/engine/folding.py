@@ -65,10 +65,16 @@ def folds(
             continue
         source, reader = graph.source(call), graph.reader(call)
         if source is not None and _folds_behind(source, call, graph, kept):
-            found[source.index] = Fold(behind=call.operation)
+            known = found.get(source.index, Fold())
+            found[source.index] = dataclasses.replace(
+                known, behind=call.operation
+            )
             gone.add(call.index)
         elif reader is not None and _folds_before(call, reader, kept):
-            found[reader.index] = Fold(before=call.operation)
+            known = found.get(reader.index, Fold())
+            found[reader.index] = dataclasses.replace(
+                known, before=call.operation
+            )
             gone.add(call.index)
     return found, frozenset(gone)
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_explain.engine import interception
+from keras_explain.engine.errors import message
 
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -136,7 +137,16 @@ def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
         layer: A layer for which `is_linear` holds.
         call: Its own `call`, with further arguments bound.
     """
-    bias = None if layer.bias is None else lambda: _tensor(layer.bias)
+    if not hasattr(layer, "kernel") and not isinstance(layer, _SEPARABLE):
+        raise TypeError(
+            message(
+                "A rule for linear layers needs a layer with a `kernel`.",
+                f"{type(layer).__name__}, which has none",
+                "Use `Norm()` for a layer that is affine in another way.",
+            )
+        )
+    held = getattr(layer, "bias", None)
+    bias = None if held is None else lambda: _tensor(held)
     if isinstance(layer, _SEPARABLE):
         return _separable(layer, bias)
     return [
@@ -164,13 +174,19 @@ def _run(
 ) -> tf.Tensor:
     state = [(_variable(layer, "kernel"), kernel)]
     state += [(v, tf.zeros(v.shape)) for v in _adapters(layer)]
-    own = layer.bias is not None
-    if own:
-        given = tf.zeros(layer.bias.shape) if bias is None else bias
-        state.append((layer.bias, tf.reshape(given, layer.bias.shape)))
+    held = getattr(layer, "bias", None)
+    # With a norm folded in, there may be more offsets than the bias has.
+    own = held is not None and (bias is None or _size(bias) == _size(held))
+    if held is not None:
+        given = tf.zeros(held.shape) if bias is None or not own else bias
+        state.append((held, tf.reshape(given, held.shape)))
     with keras.StatelessScope(state), interception.without_activation(layer):
         z = call(x)
     return z if own or bias is None else _add_bias(layer, z, bias)
+
+
+def _size(values: Any) -> int:
+    return int(np.prod(values.shape))
 
 
 def _variable(layer: Any, name: str) -> Any:
@@ -254,6 +270,7 @@ def _separable(layer: Any, bias: Callable | None) -> list[LinearMap]:
             None,
             (*ones, size, -1),
             (*ones, -1, 1),
+            _channels_first(layer),
         ),
         LinearMap(
             pointwise,

@@ -82,7 +82,12 @@ class Signal:
             return MOVING
         flowing = [t.name in self._flows for t in op.inputs]
         begins = op.type in _BEGINNINGS and op.inputs[0].dtype != tf.bool
-        floats = [t.name for t in op.outputs if t.dtype.is_floating]
+        # Loops carry floats in lists, whose dtype is a variant.
+        floats = [
+            t.name
+            for t in op.outputs
+            if t.dtype.is_floating or t.dtype == tf.variant
+        ]
         self._values.update(t.name for t in op.outputs)
         if any(flowing) or begins:
             self._flows.update(floats)

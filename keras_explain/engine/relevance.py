@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_explain.engine.errors import message
+
 _LEAST_HALF = 1e-3
 
 
@@ -85,6 +87,24 @@ def later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """
     with tf.control_dependencies([upstream]):
         return tf.identity(tf.cast(tensor, tf.float32))
+
+
+def checked_epsilon(epsilon: float) -> float:
+    """Returns a stabilizer as a float.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if not epsilon > 0:
+        raise ValueError(
+            message(
+                "The stabilizer must be positive, or relevance is divided "
+                "by zero.",
+                f"epsilon={epsilon}",
+                "Pass a small number such as 1e-6.",
+            )
+        )
+    return float(epsilon)
 
 
 def stabilized(z: tf.Tensor, epsilon: float) -> tf.Tensor:

@@ -78,6 +78,7 @@ class ScoreFunction:
         shift: What is added to the output of `call`, or `None`.
         probabilities: Whether outputs whose head is unknown turned out to
             be probabilities.
+        ending: `(target, view) -> score`, in place of the target's own.
     """
 
     model: keras.Model
@@ -92,6 +93,7 @@ class ScoreFunction:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     shift: Any = None
     probabilities: bool = False
+    ending: Callable[[Target, View], tf.Tensor] | None = None
 
     @property
     def batch(self) -> tf.Tensor:
@@ -164,7 +166,7 @@ class ScoreFunction:
         """
         with_point = self._place(point)
         view, kept = with_point._view(None if self.call is None else point)
-        score = with_point.target.score(view)
+        score = self._score(view)
         point = self._point(with_point, kept)
         return Evaluation(score, view.indices, point)
 
@@ -173,11 +175,11 @@ class ScoreFunction:
 
         Only the part of the network behind the point is differentiated.
         """
-        with_point = self._place(point)
-        view, kept = with_point._view(None if self.call is None else point)
-        score = with_point.target.score(view)
-        at = self._point(with_point, kept)
-        return Evaluation(score, view.indices, at, self._gradient(score, at))
+        return self.differentiated(self.evaluate(point))
+
+    def differentiated(self, at: Evaluation) -> Evaluation:
+        """Returns a run of `evaluate` with its gradient."""
+        return at._replace(gradient=self._gradient(at.score, at.point))
 
     def propagate(
         self, weighted: bool = True, traced: Sequence[Call] = ()
@@ -215,6 +217,11 @@ class ScoreFunction:
         return Propagation(
             evaluation, _seeded(score, seeds, weighted), lost, found
         )
+
+    def _score(self, view: View) -> tf.Tensor:
+        if self.ending is not None:
+            return self.ending(self.target, view)
+        return self.target.score(view)
 
     def _place(self, point: Any) -> ScoreFunction:
         if point is None or self.call is not None:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from keras_explain.engine.errors import message
 from keras_explain.engine.interception import AttentionCore
 from keras_explain.engine.recording import pre_activation
-from keras_explain.engine.relevance import Shares, stabilized
+from keras_explain.engine.relevance import Shares, checked_epsilon, stabilized
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     Division,
@@ -57,6 +57,9 @@ class Softmax(TensorRule):
     """
 
     variant: str = "cp_lrp"
+
+    def __post_init__(self) -> None:
+        check_variant(self.variant)
 
     def prepared(self, place: Place) -> Rule:
         axis = getattr(place.call.operation, "axis", -1)
@@ -104,6 +107,10 @@ class Bilinear(TensorRule):
 
     variant: str = "cp_lrp"
     epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_variant(self.variant)
+        checked_epsilon(self.epsilon)
 
     def prepared(self, place: Place) -> Rule:
         graph = place.graph
@@ -168,6 +175,7 @@ class Attention(TensorRule):
 
     def __post_init__(self) -> None:
         check_variant(self.variant)
+        checked_epsilon(self.epsilon)
 
     def prepared(self, place: Place) -> Rule:
         core = isinstance(place.call.operation, AttentionCore)
@@ -193,11 +201,18 @@ class _PlacedAttention(TensorRule):
         missing = [relevance * (1 - at.output / bottom)]
         ratio = relevance / bottom
         if self.variant == "cp_lrp":
-            share = parts.value * tf.gradients(at.output, parts.value, ratio)[0]
-            return Shares(parts.placed(at, value=share), missing)
+            output, held = at.output, []
+            if not self.core:
+                # The key may be the value: only the latter counts.
+                _, weights, output = parts.opened()
+                held = [weights]
+            (down,) = tf.gradients(
+                output, parts.value, ratio, stop_gradients=held
+            )
+            return Shares(parts.placed(at, value=parts.value * down), missing)
         scores, weights, output = parts.opened()
         to_value, to_weights = tf.gradients(
-            output, [parts.value, weights], ratio / 2
+            output, [parts.value, weights], ratio / 2, stop_gradients=[weights]
         )
         at_scores = softmax_share(scores, weights, weights * to_weights)
         missing += [weights * to_weights, -at_scores]

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from keras_explain.engine.errors import message
 from keras_explain.engine.linear_rule import LinearRule
+from keras_explain.engine.relevance import checked_epsilon
 from keras_explain.engine.terms import (
     Bound,
     Group,
@@ -45,7 +46,7 @@ def Epsilon(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
         zero_bias: Whether to leave the bias out of the denominator.
     """
     groups = (Group((Term(same, same, same),)),)
-    return LinearRule("Epsilon", groups, _checked(epsilon), zero_bias)
+    return LinearRule("Epsilon", groups, checked_epsilon(epsilon), zero_bias)
 
 
 def ZPlus(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
@@ -75,7 +76,7 @@ def AlphaBeta(
     Raises:
         ValueError: For other `alpha` and `beta`.
     """
-    if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
+    if not (alpha >= 0 and beta >= 0 and abs(alpha - beta - 1) <= 1e-6):
         raise ValueError(
             message(
                 "AlphaBeta conserves relevance only with alpha - beta = 1, "
@@ -90,7 +91,7 @@ def AlphaBeta(
     return LinearRule(
         "AlphaBeta",
         tuple(groups),
-        _checked(epsilon),
+        checked_epsilon(epsilon),
         zero_bias,
         composed=bool(beta) and not zero_bias,
     )
@@ -127,7 +128,7 @@ def Gamma(
         epsilon: Stabilizer, positive.
         zero_bias: Whether to leave the bias out of the denominator.
     """
-    if gamma < 0:
+    if not gamma >= 0:
         raise ValueError(
             message(
                 "Gamma strengthens contributions.",
@@ -139,7 +140,7 @@ def Gamma(
     for_positive = (Term(positive, up, up), Term(negative, down))
     for_negative = (Term(positive, down, down), Term(negative, up))
     groups = (Group(for_positive, gate=1), Group(for_negative, gate=-1))
-    return LinearRule("Gamma", groups, _checked(epsilon), zero_bias)
+    return LinearRule("Gamma", groups, checked_epsilon(epsilon), zero_bias)
 
 
 def ZBox(
@@ -169,7 +170,9 @@ def ZBox(
         Term(Bound(low), positive, positive, -1.0),
         Term(Bound(high, upper=True), negative, negative, -1.0),
     )
-    return LinearRule("ZBox", (Group(terms),), _checked(epsilon), zero_bias)
+    return LinearRule(
+        "ZBox", (Group(terms),), checked_epsilon(epsilon), zero_bias
+    )
 
 
 def check_box(low: Any, high: Any) -> None:
@@ -194,23 +197,10 @@ def WSquare(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
     For the first layer on unbounded inputs.
     """
     groups = (Group((Term(ones, tf.square, tf.square),)),)
-    return LinearRule("WSquare", groups, _checked(epsilon), zero_bias)
+    return LinearRule("WSquare", groups, checked_epsilon(epsilon), zero_bias)
 
 
 def Flat(epsilon: float = 1e-6) -> LinearRule:
     """The same to every input in reach. For the first layer."""
     groups = (Group((Term(ones, ones, none),)),)
-    return LinearRule("Flat", groups, _checked(epsilon), zero_bias=True)
-
-
-def _checked(epsilon: float) -> float:
-    if not epsilon > 0:
-        raise ValueError(
-            message(
-                "The stabilizer must be positive, or relevance is divided "
-                "by zero.",
-                f"epsilon={epsilon}",
-                "Pass a small number such as 1e-6.",
-            )
-        )
-    return float(epsilon)
+    return LinearRule("Flat", groups, checked_epsilon(epsilon), zero_bias=True)

@@ -8,7 +8,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_explain.engine.graph import INPUT, Graph
-from keras_explain.engine.relevance import Shares, later, stabilized
+from keras_explain.engine.linear import is_linear
+from keras_explain.engine.relevance import (
+    Shares,
+    checked_epsilon,
+    later,
+    stabilized,
+)
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     Division,
@@ -17,6 +23,7 @@ from keras_explain.engine.rules import (
     Rule,
     TensorRule,
 )
+from keras_explain.rules.lrp import Epsilon, ZPlus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +42,16 @@ class Norm(TensorRule):
 
     epsilon: float = 1e-6
     positive: bool = False
+
+    def __post_init__(self) -> None:
+        checked_epsilon(self.epsilon)
+
+    def prepared(self, place: Place) -> Rule | None:
+        if is_linear(place.call.operation):
+            # Which may hold an activation, that is a call of its own then.
+            made = ZPlus if self.positive else Epsilon
+            return made(self.epsilon).prepared(place)
+        return super().prepared(place)
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         if not self.positive and at.output.dtype == tf.float32:

@@ -7,7 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_explain.engine.relevance import Shares, later, stabilized
+from keras_explain.engine.relevance import (
+    Shares,
+    checked_epsilon,
+    later,
+    stabilized,
+)
 from keras_explain.engine.rules import (
     Division,
     Place,
@@ -36,6 +41,9 @@ class Normalization(TensorRule):
 
     epsilon: float = 1e-6
 
+    def __post_init__(self) -> None:
+        checked_epsilon(self.epsilon)
+
     def prepared(self, place: Place) -> Rule:
         rule = _PlacedNormalization(self.epsilon, place.call.operation)
         return PlacedTensorRule(rule, place.signals)
@@ -57,6 +65,9 @@ class _PlacedNormalization(TensorRule):
         return Shares([share], [ratio * (bottom - output + offset)])
 
 
+_LAYER_NORMS = {"LayerNormalization", "LayerNorm"}
+
+
 def fixed_scale(layer: Any, at: tf.Tensor) -> Any:
     """Returns the layer as an affine map: its scale is that at one point.
 
@@ -69,10 +80,8 @@ def fixed_scale(layer: Any, at: tf.Tensor) -> Any:
         return _grouped(layer, at)
     axis = getattr(layer, "axis", -1)
     axes = [a % at.shape.rank for a in _listed(axis)]
-    centered = kind in ("LayerNormalization", "LayerNorm") and not getattr(
-        layer, "rms_scaling", False
-    )
-    scale = _scale(kind, layer, at, axes, centered)
+    centered = kind in _LAYER_NORMS and not getattr(layer, "rms_scaling", False)
+    scale = _scale(kind, layer, at, axes)
     gamma = _spread(getattr(layer, "gamma", None), axes, at)
     if gamma is None:
         gamma = _spread(getattr(layer, "scale", None), axes, at)
@@ -87,11 +96,10 @@ def fixed_scale(layer: Any, at: tf.Tensor) -> Any:
     return fixed
 
 
-def _scale(
-    kind: str, layer: Any, x: tf.Tensor, axes: list[int], centered: bool
-) -> tf.Tensor:
+def _scale(kind: str, layer: Any, x: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """What the signal is multiplied with, as a constant."""
-    if centered:
+    if kind in _LAYER_NORMS:
+        # Also with `rms_scaling`, where the signal itself is not centered.
         x = x - tf.reduce_mean(x, axes, keepdims=True)
     square = tf.reduce_mean(x * x, axes, keepdims=True)
     if kind == "UnitNormalization":

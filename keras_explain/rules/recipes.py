@@ -149,7 +149,9 @@ def deep_taylor(bounded: bool = False) -> Composite:
     """`ZPlus` inside; `ZBox` first on bounded inputs, else `WSquare`."""
     start = ZBox(zero_bias=True) if bounded else WSquare(zero_bias=True)
     return relevance_composite(
-        (first(linear), start), (linear, ZPlus(zero_bias=True))
+        (first(linear), start),
+        (linear, ZPlus(zero_bias=True)),
+        (role("affine"), Norm(positive=True)),
     )
 
 

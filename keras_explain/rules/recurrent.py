@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_explain.engine.errors import message
 from keras_explain.engine.interception import shadow
-from keras_explain.engine.relevance import Shares, stabilized
+from keras_explain.engine.relevance import Shares, checked_epsilon, stabilized
 from keras_explain.engine.rules import (
     Division,
     Place,
@@ -49,6 +49,9 @@ class SignalTakesAll(TensorRule):
     reads = "proportional"
 
     epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        checked_epsilon(self.epsilon)
 
     def prepared(self, place: Place) -> Rule:
         layer = place.call.operation

@@ -45,13 +45,13 @@ def register(layer_type: type, rule: Rule) -> None:
                 "Pass the class itself: `register(MyLayer, rule)`.",
             )
         )
-    if not (hasattr(rule, "prepared") and hasattr(rule, "apply")):
+    if isinstance(rule, type) or not hasattr(rule, "prepared"):
         raise TypeError(
             message(
                 "This is no rule.",
                 f"rule={rule!r}",
-                "Pass one of `keras_explain.rules`, or an object with "
-                "`prepared` and `apply`.",
+                "Pass one of `keras_explain.rules`, made: `Epsilon()` and not "
+                "`Epsilon`; or an object with `prepared` and `apply`.",
             )
         )
     _RULES[layer_type] = rule

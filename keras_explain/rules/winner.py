@@ -92,7 +92,8 @@ def _among_inputs(
 ) -> list[tf.Tensor | None]:
     spread = [tf.broadcast_to(x, tf.shape(output)) for x in inputs]
     equal = [tf.cast(x == output, given.dtype) for x in spread]
-    each = given / tf.add_n(equal)
+    # A number to compare with is no input: where it wins, none does.
+    each = tf.math.divide_no_nan(given, tf.add_n(equal))
     return tf.gradients(spread, inputs, [e * each for e in equal])
 
 
@@ -150,17 +151,41 @@ class _Windows:
     def _apart(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        """The same where windows do not overlap: no place is cut out.
+        """The same where windows do not overlap.
+
+        The op's own gradient gives everything to the first of equal values,
+        which is right and fast as long as no two are equal. They are found
+        by taking the winners away: what then wins must be smaller.
+        """
+        size = [1, *_each(self.size, 2), 1]
+        # Not the layer's output, which may come from `x` in other numbers.
+        output = tf.nn.max_pool2d(x, size, size, "VALID")
+        first = tf.gradients(output, x, given)[0]
+        far = tf.constant(x.dtype.max / 4, x.dtype)
+        far = tf.fill(tf.shape(output), far)
+        rest = x - tf.gradients(output, x, far)[0]
+        second = tf.nn.max_pool2d(rest, size, size, "VALID")
+        ties = tf.reduce_any((second >= output) & (given != 0))
+        return tf.cond(
+            ties, lambda: self._shared(x, output, given), lambda: first
+        )
+
+    def _shared(
+        self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
+    ) -> tf.Tensor:
+        """Divides among equal values, with no place cut out.
 
         The adjoint of average pooling spreads a value over its window; in
         a window of 2, 4, 8, ... places that is exact.
         """
         size = [1, *_each(self.size, 2), 1]
         number = float(math.prod(size))
-        mean = tf.nn.avg_pool2d(x, size, size, "VALID")
 
         def spread(values: tf.Tensor) -> tf.Tensor:
-            return tf.gradients(mean, x, values)[0]
+            return tf.raw_ops.AvgPoolGrad(
+                orig_input_shape=tf.shape(x), grad=values, ksize=size,
+                strides=size, padding="VALID",
+            )  # fmt: skip
 
         equal = tf.cast(x == spread(output * number), x.dtype)
         ties = tf.nn.avg_pool2d(equal, size, size, "VALID")

@@ -16,6 +16,7 @@ FAST = {
     "smooth_grad": {"num_samples": 3},
     "square_grad": {"num_samples": 3},
     "var_grad": {"num_samples": 3},
+    "gradient_shap": {"num_samples": 3},
 }
 
 
@@ -29,7 +30,10 @@ def make(entry: catalogue.Entry, specimen: zoo.Specimen) -> Explainer:
                 inner(specimen.model, layer=specimen.feature_map), **options
             )
         options["layer"] = specimen.feature_map
-    return entry.cls(specimen.model, **options)
+    made = entry.cls(specimen.model, **options)
+    if hasattr(made, "fit"):
+        made.fit(specimen.inputs, verbose=False)
+    return made
 
 
 def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
@@ -41,6 +45,8 @@ def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
         or ("global average" in needs and not specimen.gap)
         or (entry.name == "score_cam" and specimen.integers)
         or ("no recurrence" in needs and specimen.integers)
+        # Patterns are for networks of ReLUs.
+        or (needs == "patterns" and not specimen.relu)
     )
 
 

@@ -1,0 +1,166 @@
+"""How much more than the plain gradient do the relevance methods cost?
+
+    python benchmarks/rules.py [--models VGG16,ResNet50] [--batches 4,1]
+        [--rounds 7] [--only lrp_epsilon,...] [--memory]
+
+Prints ratios measured in one run: each method against the hand-written
+compiled gradient on the same model and batch, taken in turn. With `--memory`
+it prints peak memory in place of time, each measured in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+
+import keras
+import lower_bound
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+import keras_explain as ke
+
+# Name: (how to make it, ratio of the design).
+CASES: dict[str, tuple[Callable, float]] = {
+    "lrp_epsilon": (lambda m, x: ke.LRP(m, composite="epsilon"), 1.10),
+    "lrp_alpha1_beta0": (
+        lambda m, x: ke.LRP(m, composite="alpha1_beta0"),
+        1.50,
+    ),
+    "lrp_epsilon_plus_flat": (
+        lambda m, x: ke.LRP(m, composite="epsilon_plus_flat"),
+        1.50,
+    ),
+    "lrp_alpha2_beta1": (
+        lambda m, x: ke.LRP(m, composite="alpha2_beta1"),
+        2.10,
+    ),
+    "lrp_epsilon_alpha2_beta1": (
+        lambda m, x: ke.LRP(m, composite="epsilon_alpha2_beta1"),
+        2.10,
+    ),
+    "excitation_backprop": (lambda m, x: ke.ExcitationBackprop(m), 1.50),
+    "deep_lift": (
+        # A baseline for each sample of its own.
+        lambda m, x: ke.DeepLIFT(m, baseline=0.1 * x.numpy()[::-1]),
+        1.60,
+    ),
+    "deep_lift_shared": (lambda m, x: ke.DeepLIFT(m, baseline=0.0), 1.15),
+}
+PLAIN = "gradient"
+MEMORY_BUDGET = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="VGG16,ResNet50")
+    parser.add_argument("--batches", default="4,1")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ke.ExplainWarning)
+    if options.peak_of:
+        print(json.dumps(_peak(options.peak_of, options)))
+        return
+    names = list(filter(None, options.only.split(","))) or list(CASES)
+    for model in options.models.split(","):
+        for batch in map(int, options.batches.split(",")):
+            show = _memory_table if options.memory else _time_table
+            show(model, batch, names, options)
+
+
+def _prepared(
+    name: str, batch: int, size: int
+) -> tuple[keras.Model, tf.Tensor]:
+    keras.utils.set_random_seed(0)
+    shape = (size, size, 3)
+    model = getattr(keras.applications, name)(weights=None, input_shape=shape)
+    noise = np.random.default_rng(0).normal(size=(batch, *shape))
+    return model, tf.constant(noise, tf.float32)
+
+
+def _table(heading: str, *columns: str) -> Table:
+    table = Table(title=f"{heading}, on {lower_bound.device()}")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _time_table(
+    name: str, batch: int, names: list[str], options: argparse.Namespace
+) -> None:
+    model, x = _prepared(name, batch, options.size)
+    bound = lower_bound.gradient(lower_bound.logits_model(model))
+    table = _table(
+        f"{name}, {options.size} px, batch {batch}, in gradients",
+        "method", "ratio", "spread", "budget",
+    )  # fmt: skip
+    for case in names:
+        make, budget = CASES[case]
+        work = make(model, x)
+        value, spread = lower_bound.ratio(work, bound, x, options.rounds)
+        over = "" if value <= budget else "  over"
+        row = (case, f"{value:.3f}", f"{spread:.3f}", f"{budget:.2f}{over}")
+        table.add_row(*row)
+        print("\t".join((name, str(batch), *row)), flush=True)
+        del work
+    Console().print(table)
+
+
+def _memory_table(
+    name: str, batch: int, names: list[str], options: argparse.Namespace
+) -> None:
+    table = _table(
+        f"{name}, {options.size} px, batch {batch}, peak memory",
+        "method", "MB", "ratio", "budget",
+    )  # fmt: skip
+    plain = _in_process(PLAIN, name, batch, options.size)
+    for case in [PLAIN, *names]:
+        peak = _in_process(case, name, batch, options.size)
+        ratio = peak / plain
+        over = "" if ratio <= MEMORY_BUDGET else "  over"
+        row = (case, f"{peak:.0f}", f"{ratio:.2f}", f"{MEMORY_BUDGET}{over}")
+        table.add_row(*row)
+        print("\t".join((name, str(batch), *row)), flush=True)
+    Console().print(table)
+
+
+def _in_process(case: str, name: str, batch: int, size: int) -> float:
+    command = [
+        sys.executable, __file__, "--peak-of", case, "--models", name,
+        "--batches", str(batch), "--size", str(size),
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def _peak(case: str, options: argparse.Namespace) -> float:
+    """Peak resident memory above that of the model and its input, in MB."""
+    model, x = _prepared(options.models, int(options.batches), options.size)
+    if case == PLAIN:
+        work = lower_bound.gradient(lower_bound.logits_model(model))
+    else:
+        work = CASES[case][0](model, x)
+    before = _status("VmRSS")
+    for _ in range(3):
+        work(x)
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> float:
+    with open("/proc/self/status") as lines:
+        found = [line for line in lines if line.startswith(field)]
+    return int(found[0].split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()

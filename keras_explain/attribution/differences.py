@@ -1,0 +1,217 @@
+"""What the methods share that divide the difference from a reference."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.attribution.relevance import tokens, total
+from keras_explain.engine.diagnosis import warn
+from keras_explain.engine.errors import candidates, message
+from keras_explain.engine.explainer import Attribution, Explainer
+from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.roles import describe
+from keras_explain.engine.score import Evaluation, ScoreFunction
+from keras_explain.rules.deeplift import is_affine
+from keras_explain.rules.differences import References
+from keras_explain.rules.endings import Ending
+from keras_explain.rules.reveal_cancel import deeplift_composite
+
+_each = tf.nest.map_structure
+# Contributions that are off by more than this part are warned about.
+_TOLERANCE = 1e-3
+# The difference of two scores is known up to this part of them.
+_ROUNDING = 1e-6
+
+
+class Difference(NamedTuple):
+    """What is found against one reference.
+
+    Attributes:
+        values: The contributions, in the structure of the point.
+        at: The run on the inputs.
+        start: `(batch,)`, the score of the reference.
+        distance: `(batch,)`, largest difference of the point.
+    """
+
+    values: Any
+    at: Evaluation
+    start: tf.Tensor
+    distance: tf.Tensor
+
+
+class DifferenceExplainer(Explainer):
+    """Base of the methods that divide the difference from a reference."""
+
+    rule = "rescale"
+
+    def _call(self, graph: Graph) -> Call | None:
+        return super()._call(graph) or tokens(graph)
+
+    def _bind(self, function: ScoreFunction) -> ScoreFunction:
+        graph, call = function.graph, self._call(function.graph)
+        looked_at = [graph.find(layer) for layer in function.target.layers()]
+        kept = frozenset(c.index for c in [*looked_at, call] if c is not None)
+        composite = deeplift_composite(graph, self.rule, kept)
+        rules = composite.assign(graph, call, kept)
+        unknown = [
+            c
+            for c in composite.without_rule(graph, rules, call)
+            if not is_affine(c)
+        ]
+        if unknown:
+            raise ValueError(self._unknown(unknown))
+        return function.seen_from(call, rules)
+
+    def _unknown(self, calls: list[Call]) -> str:
+        return message(
+            f"{type(self).__name__} knows no rule for some operations.",
+            candidates(list(dict.fromkeys(map(describe, calls))), 6),
+            "Use a Keras layer or a `keras.ops` function there; or state "
+            f"the rule: `keras_explain.rules.register({calls[0].kind}, "
+            "rule)`, with `Pass` for a function of each value alone and "
+            "`Norm()` for an affine one.",
+        )
+
+    def _finished(
+        self, function: ScoreFunction, found: Difference
+    ) -> Attribution:
+        delta = total(found.values) - (found.at.score - found.start)
+        values = found.values
+        if self.layer is None and function.call is not None:
+            values = tf.reduce_sum(values, -1)  # one for each token
+        notes = {"distance": found.distance}
+        return Attribution(values, found.at, delta, notes)
+
+    def _check(self, notes: dict[str, tf.Tensor]) -> None:
+        check_distance(notes)
+
+    def _check_delta(self, results: dict[str, Any]) -> None:
+        delta = np.asarray(results["delta"])
+        difference = np.asarray(total(results["maps"])) - delta
+        flow = np.asarray(total(_each(tf.abs, results["maps"])))
+        scale = np.maximum(np.abs(difference), flow)
+        limit = _TOLERANCE * scale + _ROUNDING * np.abs(results["score"])
+        wrong = np.nonzero(np.abs(delta) > limit)[0]
+        if wrong.size:
+            k = wrong[np.argmax(np.abs(delta[wrong]))]
+            warn(
+                f"Contributions are not complete for {wrong.size} of "
+                f"{len(delta)} samples: of sample {k} they are off by "
+                f"{delta[k]:.3g}, of a score difference of "
+                f"{difference[k]:.3g}. Likely a recurrent layer that is far "
+                "from smooth between reference and input, a rule registered "
+                "for a layer it does not fit, or half precision. A reference "
+                "nearer to the inputs helps."
+            )
+
+
+def differences(
+    function: ScoreFunction, reference: Any, shared: bool
+) -> Difference:
+    """Divides the difference of the scores among the values of the point.
+
+    Args:
+        function: What is explained, with the rules of DeepLIFT.
+        reference: Inputs that count as "nothing there".
+        shared: Whether they have one row for the whole batch.
+    """
+    graph, call = function.graph, function.call
+    if call is None:
+        shared = _in_floats(function.inputs) and shared
+        reference = _each(_kept_integers, function.inputs, reference)
+    alone = call is None or _is_bottleneck(graph, call)
+    references = References(shared and alone)
+    ending = Ending(function, references)
+    main = dataclasses.replace(
+        function, rules=_against(function, references),
+        ending=ending.of_inputs,
+    )  # fmt: skip
+    at = main.evaluate()
+    other = dataclasses.replace(
+        function.settled(at.indices), rules=_observing(function, references),
+        ending=ending.of_reference,
+    )  # fmt: skip
+    if alone:
+        start = other.at(reference).evaluate()
+    else:
+        # Something passes the layer by, a mask of tokens perhaps: it stays
+        # what it is for the inputs, and only the layer changes.
+        point = function.seen_from(call, {}).at(reference).value()
+        rows = References(shared)
+        start = other.evaluate(_each(rows.full, point, at.point))
+    gradient = main.differentiated(at).gradient
+    away = _each(
+        lambda x, r: _float(x) - _float(references.like(r, x)),
+        at.point, start.point,
+    )  # fmt: skip
+    values = _each(tf.multiply, gradient, away)
+    return Difference(values, at, start.score, largest(away, 1))
+
+
+def check_distance(notes: dict[str, tf.Tensor]) -> None:
+    """Raises `ValueError` where nothing differs from the reference."""
+    same = np.nonzero(np.asarray(notes["distance"]) == 0)[0]
+    if same.size:
+        raise ValueError(
+            message(
+                "The reference equals the input: there is no difference to "
+                "divide.",
+                f"samples {same[:8].tolist()}",
+                "Pass another one, that stands for a missing input: the "
+                "mean color, a blurred copy, noise.",
+            )
+        )
+
+
+def largest(away: Any, start: int) -> tf.Tensor:
+    """Largest absolute value over the axes from `start` on."""
+    each = [
+        tf.reduce_max(tf.abs(d), list(range(start, d.shape.rank)))
+        for d in tf.nest.flatten(away)
+    ]
+    return tf.reduce_max(tf.stack(each), 0)
+
+
+def _float(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32)
+
+
+def _in_floats(inputs: Any) -> bool:
+    return all(t.dtype.is_floating for t in tf.nest.flatten(inputs))
+
+
+def _kept_integers(x: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """Beside inputs in floats, those in integers stay as they are."""
+    if not x.dtype.is_floating:
+        return x
+    return reference
+
+
+def _against(function: ScoreFunction, references: References) -> dict:
+    return {
+        key: rule.against(references) if hasattr(rule, "against") else rule
+        for key, rule in function.rules.items()
+    }
+
+
+def _observing(function: ScoreFunction, references: References) -> dict:
+    return {
+        key: rule.observing(references)
+        for key, rule in function.rules.items()
+        if hasattr(rule, "observing")
+    }
+
+
+def _is_bottleneck(graph: Graph, call: Call) -> bool:
+    """Whether all that comes behind a call depends on the inputs through it."""
+    behind = graph.behind(call)
+    inside = behind | {call.index}
+    return all(
+        inside.issuperset(graph.calls[index].parents)
+        for index in behind
+        if graph.calls[index].on_path
+    )

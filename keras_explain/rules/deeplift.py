@@ -1,0 +1,356 @@
+"""The rules of DeepLIFT: how multipliers pass what is not affine.
+
+References:
+    Shrikumar, Greenside, Kundaje, 2017. Learning Important Features Through
+    Propagating Activation Differences. https://arxiv.org/abs/1704.02685
+    Lundberg, Lee, 2017. A Unified Approach to Interpreting Model
+    Predictions. https://arxiv.org/abs/1705.07874
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_explain.engine.composites import Composite, Selector, kinds, role
+from keras_explain.engine.folding import is_plain_relu
+from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.interception import without_activation
+from keras_explain.engine.linear_rule import LinearRule
+from keras_explain.engine.roles import role_of
+from keras_explain.engine.rules import (
+    ActivationRule,
+    Place,
+    Rule,
+    TensorRule,
+)
+from keras_explain.rules import registry
+from keras_explain.rules.differences import (
+    DifferenceRule,
+    Held,
+    Step,
+    averaged_gradient,
+    spread,
+)
+from keras_explain.rules.merging import Moving, Norm
+from keras_explain.rules.softmax_differences import (
+    AttentionDifference,
+    NormalizationDifference,
+    SoftmaxDifference,
+)
+from keras_explain.rules.winner import Divide, winners
+
+# Nonlinearities with a bounded third derivative: where the difference of the
+# inputs is small, the slope in the middle is better than a quotient of
+# rounded numbers.
+_SMOOTH = {
+    "Gelu", "gelu", "Silu", "silu", "swish", "Sigmoid", "sigmoid", "Tanh",
+    "tanh", "Softplus", "softplus", "Softsign", "softsign", "Mish", "mish",
+    "LogSigmoid", "log_sigmoid", "SquarePlus", "squareplus", "TanhShrink",
+    "tanh_shrink",
+}  # fmt: skip
+_NEAR = 3e-3
+# Activations whose output is not of the shape of their input.
+_NOT_ELEMENTWISE = {"Glu", "glu"}
+# Functions of `keras.ops` that act on each value alone.
+_ELEMENTWISE = (
+    "Abs", "Absolute", "Arctan", "Clip", "Cos", "Erf", "Exp", "Expm1", "Log",
+    "Log10", "Log1p", "Log2", "Masking", "Reciprocal", "Rsqrt", "Sin", "Sinh",
+    "Cosh", "Sqrt", "Square", "ReLU6",
+)  # fmt: skip
+_NODES = 16
+# Next to nothing, and yet a divisor.
+_TINY = 1e-37
+# What stands for a difference of none where a maximum is divided.
+_SMALL = 1e-20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rescale(DifferenceRule):
+    """`m (y - y0) / (x - r)`, for what acts on each value alone.
+
+    Where input and reference are equal it is the gradient.
+
+    Args:
+        near: Differences up to here count as none, and the gradient is that
+            in the middle.
+    """
+
+    near: float = 0.0
+
+    def prepared(self, place: Place) -> Held:
+        kind = place.call.kind
+        if kind in _NOT_ELEMENTWISE:
+            return AveragedGradient().prepared(place)
+        rule: DifferenceRule = _Rescale(_NEAR) if kind in _SMOOTH else self
+        if is_plain_relu(place.call):
+            rule = _RescaleReLU()
+        return Held(rule, place.call.key, place.signals)
+
+    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
+        x, r = step.inputs[0], step.references[0]
+        difference = x - r
+        quotient = (step.output - step.reference) / difference
+        if self.near:
+            middle = (x + r) / 2
+            output = step.at.again(middle, *step.inputs[1:])
+            plain = tf.gradients(output, middle, upstream)[0]
+            far = tf.abs(difference) > self.near
+        else:
+            given = tf.cast(upstream, step.at.output.dtype)
+            plain = tf.gradients(step.at.output, step.at.inputs[0], given)[0]
+            plain = tf.cast(plain, tf.float32)
+            far = tf.not_equal(difference, 0.0)
+        found = tf.where(far, upstream * quotient, plain)
+        return [found, *[None] * (len(step.inputs) - 1)]
+
+
+Rescale = _Rescale()
+
+
+class _RescaleReLU(DifferenceRule):
+    """`Rescale` of `max(x, 0)`, in few steps and without a difference.
+
+    With positive parts in the numerator, and both parts in the denominator,
+    it is 1 where both are positive, 0 where none is, and else the part of
+    the way that lies above zero. Where both are zero it is 0, as TensorFlow
+    has the gradient there.
+    """
+
+    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
+        x, r = step.inputs[0], step.references[0]
+        sizes = tf.abs(x) + (tf.abs(r) + _TINY)
+        above = step.output + step.reference
+        return [upstream * (above / sizes)]
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragedGradient(DifferenceRule):
+    """The gradient averaged between reference and input (Aumann, Shapley).
+
+    For smooth functions of any kind. Of a product of `n` signals it is
+    exact with `n / 2` points, and of two signals it is the average over both
+    orders; else contributions are complete up to the quadrature.
+
+    Args:
+        num_nodes: Number of points; `None` for a product of its arguments.
+    """
+
+    num_nodes: int | None = _NODES
+
+    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
+        signals = step.at.signals
+        nodes = self.num_nodes or max(1, (sum(signals) + 1) // 2)
+        ends = [
+            (x, spread(r, x) if signal else x)
+            for x, r, signal in zip(
+                step.inputs, step.references, signals, strict=True
+            )
+        ]
+        return averaged_gradient(step.at.again, ends, upstream, nodes)
+
+
+class _Bilinear(DifferenceRule):
+    """A product of signals, exactly."""
+
+    def prepared(self, place: Place) -> Held:
+        # A normalized scalar product is no polynomial.
+        cosine = getattr(place.call.operation, "normalize", False)
+        return AveragedGradient(_NODES if cosine else None).prepared(place)
+
+
+class _Quotient(DifferenceRule):
+    """`a / b`, as the product of `a` and `1 / b`."""
+
+    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
+        if len(step.inputs) < 2:  # of a number
+            return _of_number(step, upstream)
+        (a, b), (a0, b0) = step.inputs, step.references
+        to_a = upstream * (1 / b + 1 / b0) / 2
+        to_b = -upstream * (a + a0) / (2 * b * b0)
+        return [
+            tf.gradients(spread(x, given), x, given)[0]
+            for x, given in ((a, to_a), (b, to_b))
+        ]
+
+
+def _of_number(step: Step, upstream: tf.Tensor) -> list[Any]:
+    """A number divided by the signal, which acts on each value alone."""
+    return Rescale.multiply(step, upstream)
+
+
+class _WinnerDifference(DifferenceRule):
+    """Maxima: what is won goes to the winner, what is lost to the former.
+
+    Where the maximum rose it is due to the input that is the maximum now,
+    where it fell to the one that was the maximum in the reference. Their
+    own differences are at least as large, so that no multiplier is larger
+    than what comes in. Ties share alike. Each sample stands for itself.
+    """
+
+    def prepared(self, place: Place) -> Held:
+        call = place.call
+        if call.kind == "Maximum" and len(place.signals) == 1:
+            return Rescale.prepared(place)  # of a number
+        rule = _PlacedWinner(winners(call.operation), _window(call.operation))
+        return Held(rule, call.key, place.signals)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PlacedWinner(DifferenceRule):
+    """The rule at one call.
+
+    Attributes:
+        winners: Divides what maxima are given.
+        window: Size of windows that do not overlap, of which a value is
+            spread and gathered exactly by average pooling; else `None`.
+    """
+
+    winners: Divide
+    window: tuple[int, ...] | None = None
+
+    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
+        y = step.output
+        difference = y - step.reference
+        # Where nothing changed it is the gradient: both differences are none
+        # there, and the same small number stands for them.
+        kept = tf.cast(difference == 0, tf.float32) * _SMALL
+        gained = upstream * (tf.nn.relu(difference) + kept)
+        fell = upstream * tf.minimum(difference, 0.0)
+        before = [
+            spread(r, x)
+            for x, r in zip(step.inputs, step.references, strict=True)
+        ]
+        if self.window:
+            return [self._apart(step, gained, fell)]
+        won = self.winners(step.inputs, y, gained)
+        lost = self.winners(before, spread(step.reference, y), fell)
+        found = []
+        for k, (x, r) in enumerate(zip(step.inputs, before, strict=True)):
+            away = x - r
+            away = tf.where(away == 0, _SMALL, away)
+            found.append((won[k] + lost[k]) / away)
+        return found
+
+    def _apart(
+        self, step: Step, gained: tf.Tensor, fell: tf.Tensor
+    ) -> tf.Tensor:
+        """The same in fewer steps; a shared reference stays one row."""
+        (x,), (r,) = step.inputs, step.references
+        size = [1, *(self.window or ()), 1]
+        (won,) = self.winners([x], step.output, gained)
+        if r.shape[0] == 1:
+            one = tf.ones_like(step.reference)
+            (where,) = self.winners([r], step.reference, one)
+            lost = where * tf.raw_ops.AvgPoolGrad(
+                orig_input_shape=tf.shape(x), ksize=size, strides=size,
+                grad=fell * float(math.prod(size)), padding="VALID",
+            )  # fmt: skip
+        else:
+            (lost,) = self.winners([r], step.reference, fell)
+        away = x - r
+        return (won + lost) / tf.where(away == 0, _SMALL, away)
+
+
+def _window(operation: Any) -> tuple[int, ...] | None:
+    """The windows of a max pooling if they are simple."""
+    if not isinstance(operation, keras.layers.MaxPooling2D):
+        return None
+    size, strides = tuple(operation.pool_size), tuple(operation.strides)
+    number = math.prod(size)
+    simple = (
+        size == strides
+        and operation.padding == "valid"
+        and operation.data_format == "channels_last"
+        and number & (number - 1) == 0
+    )
+    return size if simple else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    """The gradient as it is, of a layer that is known to be affine.
+
+    Attributes:
+        layer: The layer.
+        splits: Whether its activation is a call of its own.
+    """
+
+    layer: Any
+    splits: bool = False
+    reads = ""
+
+    def prepared(self, place: Place) -> _Plain:
+        return self
+
+    def apply(
+        self,
+        function: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sink: tf.Tensor | None = None,
+    ) -> Any:
+        alone = without_activation if self.splits else contextlib.nullcontext
+        with alone(self.layer):
+            return function(*args, **kwargs)
+
+
+class _Registered(DifferenceRule):
+    """Stands for the rule that was registered for a layer.
+
+    `Pass` says that the layer acts on each value alone, and a rule for
+    kernels or `Norm` that it is affine. Other rules of relevance become the
+    averaged gradient; what is none is used as it is.
+    """
+
+    def prepared(self, place: Place) -> Any:
+        rule: Any = registry._found(place.call.operation)
+        if isinstance(rule, LinearRule):
+            return _Plain(place.call.operation, splits=True)
+        if isinstance(rule, Norm) or rule is Moving:
+            return _Plain(place.call.operation)
+        if isinstance(rule, ActivationRule):
+            return Rescale.prepared(place)
+        if isinstance(rule, TensorRule):
+            return AveragedGradient().prepared(place)
+        return rule.prepared(place)
+
+
+def difference_composite(*entries: tuple[Selector, Rule | None]) -> Composite:
+    """Returns a composite with rules for all that is not affine.
+
+    Args:
+        entries: Pairs of a selector and a rule that go before the others.
+    """
+    rest: tuple[tuple[Selector, Any], ...] = (
+        (role("activation"), Rescale),
+        (kinds(*_ELEMENTWISE), Rescale),
+        (role("winner"), _WinnerDifference()),
+        (role("product", "bilinear"), _Bilinear()),
+        (_quotient, _Quotient()),
+        (role("softmax"), SoftmaxDifference()),
+        (role("normalization"), NormalizationDifference()),
+        (role("attention"), AttentionDifference()),
+        (role("recurrent"), AveragedGradient()),
+    )
+    return Composite(((registry.is_registered, _Registered()), *entries, *rest))
+
+
+def _quotient(call: Call, graph: Graph) -> bool:
+    names = ("Divide", "TrueDivide")
+    return call.kind in names and call.linearity == "nonlinear"
+
+
+def is_affine(call: Call) -> bool:
+    """Whether multipliers pass a call rightly by its plain gradient."""
+    if role_of(call) in ("moving", "inside", "head"):
+        return True
+    return call.linearity != "nonlinear" and not isinstance(
+        call.operation, keras.layers.RNN
+    )
