@@ -17,6 +17,7 @@ from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.linear_rule import PlacedLinearRule
 from keras_explain.engine.roles import describe
 from keras_explain.engine.score import ScoreFunction
+from keras_explain.engine.targets import Output
 
 # Unexplained relevance is warned about where it is more than this part of
 # what was propagated.
@@ -43,7 +44,7 @@ class RelevanceExplainer(Explainer):
 
     def _bind(self, function: ScoreFunction) -> ScoreFunction:
         graph, call = function.graph, self._call(function.graph)
-        self._refuse(function.target)
+        self._refuse(function.target, graph)
         looked_at = [graph.find(layer) for layer in function.target.layers()]
         kept = frozenset(
             index
@@ -67,15 +68,19 @@ class RelevanceExplainer(Explainer):
             )
         return function.seen_from(call, rules)
 
-    def _refuse(self, target: Any) -> None:
+    def _refuse(self, target: Any, graph: Graph) -> None:
         """Relevance is the score of a unit; a probability is none."""
+        squashed = any(head.kind in ("softmax", "sigmoid", "unknown")
+                       for head in graph.heads)  # fmt: skip
         for leaf in target.leaves():
-            if isinstance(leaf, Class) and leaf.of != "logit":
+            of = getattr(leaf, "of", "outputs")
+            sees = isinstance(leaf, Output) and squashed
+            if sees or (isinstance(leaf, Class) and of != "logit"):
                 raise ValueError(
                     message(
                         f"{type(self).__name__} explains the score before "
                         "the softmax: a softmax has no conserving rule.",
-                        f"of={leaf.of!r}",
+                        f"of={of!r}",
                         "Pass `Class(index)`, which is the logit.",
                     )
                 )

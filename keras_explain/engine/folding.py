@@ -125,7 +125,7 @@ def folds_of_relus(
     known: dict[int, Fold],
     kept: frozenset[int],
 ) -> tuple[dict[int, Fold], list[int]]:
-    """Finds which ReLUs fold into the linear calls in front of them.
+    """Finds which ReLUs fold into the calls in front of them.
 
     Where all that read a ReLU give nothing to an input of zero, no relevance
     comes back through a closed one, and its output serves for the layer's.
@@ -141,21 +141,19 @@ def folds_of_relus(
     """
     known, gone = dict(known), []
     for call in graph.calls:
-        linear = _linear_before(call, graph, known)
+        linear = _before(call, graph, known)
         if linear is None or not {linear.index, call.index}.isdisjoint(kept):
             continue
-        rule = rules.get(linear.index)
-        if hasattr(rule, "groups") and _vanishes(call, graph, rules):
+        takes = getattr(rules.get(linear.index), "takes_relu", False)
+        if takes and _vanishes(call, graph, rules):
             fold = known.get(linear.index, Fold())
             known[linear.index] = dataclasses.replace(fold, relu=True)
             gone.append(call.index)
     return known, gone
 
 
-def _linear_before(
-    call: Call, graph: Graph, known: dict[int, Fold]
-) -> Call | None:
-    """The linear call, its norm folded in, that a plain ReLU alone reads."""
+def _before(call: Call, graph: Graph, known: dict[int, Fold]) -> Call | None:
+    """The call, its norm folded in, that a plain ReLU alone reads."""
     if not (call.on_path and is_plain_relu(call)):
         return None
     operation = call.operation
@@ -175,7 +173,7 @@ def _linear_before(
         return before
     if source is None or graph.reader(source) is not call:
         return None
-    return source if is_linear(source.operation) else None
+    return source
 
 
 def is_plain_relu(call: Call) -> bool:

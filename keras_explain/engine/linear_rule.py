@@ -58,6 +58,7 @@ class LinearRule:
     zero_bias: bool = False
     composed: bool = False
     splits = True
+    takes_relu = True
 
     @property
     def reads(self) -> str:

@@ -241,6 +241,10 @@ class TensorRule:
         """Within this context the call is run."""
         return contextlib.nullcontext()
 
+    def finish(self, output: tf.Tensor) -> tf.Tensor:
+        """What the call hands on: its output, or with a ReLU folded in."""
+        return output
+
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         raise NotImplementedError
 
@@ -302,8 +306,9 @@ class PlacedTensorRule:
                 return tf.nest.flatten(run(inputs))[number]
 
             at = Division(inside, signals, output, again, run)
+            handed_on = self.rule.finish(output)
             return connect(
-                output, given, lambda r: self.rule.divide(at, r), sink
+                handed_on, given, lambda r: self.rule.divide(at, r), sink
             )
 
         made = [

@@ -309,6 +309,10 @@ class ScoreFunction:
             before = seed(before)
             outputs.append((kind, before if same else tensor, before))
         activations = {layer: seed(kept[key]) for layer, key in named.items()}
+        seeded = iter(output for _, output, _ in outputs)
+        structure = tf.nest.map_structure(
+            lambda t: next(seeded) if tf.is_tensor(t) else t, structure
+        )
         view = View(
             self.graph.heads, structure, outputs, activations, self.parameters
         )

@@ -39,6 +39,7 @@ class Norm(TensorRule):
     """
 
     reads = "proportional"
+    takes_relu = True
 
     epsilon: float = 1e-6
     positive: bool = False
@@ -51,7 +52,10 @@ class Norm(TensorRule):
             # Which may hold an activation, that is a call of its own then.
             made = ZPlus if self.positive else Epsilon
             return made(self.epsilon).prepared(place)
-        return super().prepared(place)
+        rule = _NormReLU(self.epsilon, self.positive)
+        return PlacedTensorRule(
+            rule if place.fold.relu else self, place.signals
+        )
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         if not self.positive and at.output.dtype == tf.float32:
@@ -61,9 +65,8 @@ class Norm(TensorRule):
             if self.positive:
                 inputs = [tf.nn.relu(x) for x in inputs]
             output = at.again(*inputs)
-        ratio = tf.cast(relevance, tf.float32) / stabilized(
-            output, self.epsilon
-        )
+        bottom = self.bottom(output)
+        ratio = tf.cast(relevance, tf.float32) / bottom
         shares = []
         for x, down in zip(
             inputs, tf.gradients(output, inputs, ratio), strict=True
@@ -75,8 +78,22 @@ class Norm(TensorRule):
                 for x, signal in zip(inputs, at.signals, strict=True)
             )
         )
-        away = stabilized(output, self.epsilon) - output + constant
-        return Shares(shares, [ratio * away])
+        return Shares(shares, [ratio * (bottom - output + constant)])
+
+    def bottom(self, output: tf.Tensor) -> tf.Tensor:
+        """The denominator."""
+        return stabilized(output, self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class _NormReLU(Norm):
+    """`Norm` with the ReLU behind it folded in."""
+
+    def finish(self, output: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(output)
+
+    def bottom(self, output: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(output) + self.epsilon
 
 
 class _Moving(TensorRule):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -127,72 +126,63 @@ class _Windows:
         self, inputs: list[tf.Tensor], output: tf.Tensor, given: tf.Tensor
     ) -> list[tf.Tensor | None]:
         (x,) = inputs
-        if self._is_simple(x):
-            return [self._apart(x, output, given)]
+        if len(_spatial(x, self.channels_first)) == 2 and not (
+            self.channels_first
+        ):
+            return [self._first_unless_tied(x, output, given)]
         with tf.control_dependencies([given]):
             x = tf.identity(x)
-        places = self._places(x, output)
-        equal = [tf.cast(place == output, given.dtype) for place in places]
-        each = given / tf.add_n(equal)
-        return tf.gradients(places, x, [e * each for e in equal])
+        return [self._shared(x, output, given)]
 
-    def _is_simple(self, x: tf.Tensor) -> bool:
-        """Whether windows do not overlap, in a size that divides exactly."""
-        axes = _spatial(x, self.channels_first)
-        size = _each(self.size, len(axes))
-        number = math.prod(size)
-        return (
-            len(axes) == 2
-            and not (self.same or self.channels_first)
-            and (_each(self.strides, 2) or size) == size
-            and number & (number - 1) == 0
-        )
-
-    def _apart(
+    def _first_unless_tied(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        """The same where windows do not overlap.
+        """The same, and fast as long as no two values are equal.
 
-        The op's own gradient gives everything to the first of equal values,
-        which is right and fast as long as no two are equal. They are found
-        by taking the winners away: what then wins must be smaller.
+        The op's own gradient gives everything to the first of them.
         """
+        x = tf.identity(x)
         size = [1, *_each(self.size, 2), 1]
-        # Not the layer's output, which may come from `x` in other numbers.
-        output = tf.nn.max_pool2d(x, size, size, "VALID")
-        first = tf.gradients(output, x, given)[0]
-        far = tf.constant(x.dtype.max / 4, x.dtype)
-        far = tf.fill(tf.shape(output), far)
-        rest = x - tf.gradients(output, x, far)[0]
-        second = tf.nn.max_pool2d(rest, size, size, "VALID")
-        ties = tf.reduce_any((second >= output) & (given != 0))
-        return tf.cond(
-            ties, lambda: self._shared(x, output, given), lambda: first
-        )
+        strides = [1, *(_each(self.strides, 2) or _each(self.size, 2)), 1]
+        padded, _ = self._padded(x, output)
+
+        def pool(values: tf.Tensor) -> tf.Tensor:
+            return tf.nn.max_pool2d(values, size, strides, "VALID")
+
+        top = pool(padded)
+        (first,) = tf.gradients(top, x, given)
+        if size == strides:
+            tied = _ties_apart(pool, padded, top, given)
+        else:
+            tied = _ties(pool, padded, top, given, self._covered(x, output))
+
+        def shared() -> tf.Tensor:
+            inside = tf.identity(x)  # of the branch, to differentiate there
+            return self._shared(inside, output, given)
+
+        return tf.cond(tied, shared, lambda: first)
 
     def _shared(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        """Divides among equal values, with no place cut out.
+        places = self._places(x, output)
+        equal = [tf.cast(place == output, given.dtype) for place in places]
+        each = given / tf.add_n(equal)
+        return tf.gradients(places, x, [e * each for e in equal])[0]
 
-        The adjoint of average pooling spreads a value over its window; in
-        a window of 2, 4, 8, ... places that is exact.
-        """
-        size = [1, *_each(self.size, 2), 1]
-        number = float(math.prod(size))
+    def _covered(self, x: tf.Tensor, output: tf.Tensor) -> tuple[slice, ...]:
+        """The part of the padded input that the windows cover."""
+        x, stops = self._padded(x, output)
+        size = _each(self.size, len(stops))
+        window = [slice(None)] * x.shape.rank
+        for (axis, stop), width in zip(stops.items(), size, strict=True):
+            window[axis] = slice(0, stop - 1 + width)
+        return tuple(window)
 
-        def spread(values: tf.Tensor) -> tf.Tensor:
-            return tf.raw_ops.AvgPoolGrad(
-                orig_input_shape=tf.shape(x), grad=values, ksize=size,
-                strides=size, padding="VALID",
-            )  # fmt: skip
-
-        equal = tf.cast(x == spread(output * number), x.dtype)
-        ties = tf.nn.avg_pool2d(equal, size, size, "VALID")
-        return equal * spread(given / ties)
-
-    def _places(self, x: tf.Tensor, output: tf.Tensor) -> list[tf.Tensor]:
-        """What stands at each place of the windows, in the output's shape."""
+    def _padded(
+        self, x: tf.Tensor, output: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[int, tf.Tensor]]:
+        """The padded input, and where the first places of windows end."""
         axes = _spatial(x, self.channels_first)
         size = _each(self.size, len(axes))
         strides = _each(self.strides, len(axes)) or size
@@ -206,10 +196,51 @@ class _Windows:
             pads[axis] = (before, missing - before)
         if self.same:
             x = tf.pad(x, pads, constant_values=x.dtype.min)
+        return x, stops
+
+    def _places(self, x: tf.Tensor, output: tf.Tensor) -> list[tf.Tensor]:
+        """What stands at each place of the windows, in the output's shape."""
+        x, stops = self._padded(x, output)
+        size = _each(self.size, len(stops))
+        strides = _each(self.strides, len(stops)) or size
         places = []
         for start in itertools.product(*map(range, size)):
             window = [slice(None)] * x.shape.rank
-            for axis, first, stride in zip(axes, start, strides, strict=True):
-                window[axis] = slice(first, first + stops[axis], stride)
+            for (axis, stop), first, stride in zip(
+                stops.items(), start, strides, strict=True
+            ):
+                window[axis] = slice(first, first + stop, stride)
             places.append(x[tuple(window)])
         return places
+
+
+def _ties_apart(
+    pool: Callable, x: tf.Tensor, top: tf.Tensor, given: tf.Tensor
+) -> tf.Tensor:
+    """Whether a maximum that is given something is there twice.
+
+    Of windows that do not overlap: the winners are taken away, and what then
+    wins must be smaller.
+    """
+    far = tf.fill(tf.shape(top), tf.constant(x.dtype.max / 4, x.dtype))
+    second = pool(x - tf.gradients(top, x, far)[0])
+    return tf.reduce_any((second >= top) & (given != 0))
+
+
+def _ties(
+    pool: Callable,
+    x: tf.Tensor,
+    top: tf.Tensor,
+    given: tf.Tensor,
+    covered: tuple[slice, ...],
+) -> tf.Tensor:
+    """The same of windows that overlap.
+
+    The op finds the first winner; turned around it finds the last. They are
+    counted where something is given: only ties make a difference.
+    """
+    marked = tf.cast(given != 0, x.dtype)
+    turned = tf.reverse(x[covered], [1, 2])
+    (first,) = tf.gradients(top, x, marked)
+    (last,) = tf.gradients(pool(turned), turned, tf.reverse(marked, [1, 2]))
+    return tf.reduce_any(first[covered] != tf.reverse(last, [1, 2]))

@@ -378,3 +378,25 @@ def test_an_explanation_by_a_composite_of_ones_own_is_saved(
     explainer = ke.LRP(model, composite=composite)
     json.dumps(explainer.get_config())
     explainer.explain(images, 0).save(tmp_path / "found.npz")
+
+
+def test_an_output_of_one_s_own_starts_with_what_it_sees():
+    """Of logits it is the target of the same class; probabilities are none."""
+    specimen = zoo.build("logits")
+    explainer = ke.LRP(specimen.model)
+    mine = explainer(specimen.inputs, ke.Output(lambda y: y[:, 3]))
+    expected = explainer(specimen.inputs, 3)
+    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-7)
+    softmax = ke.LRP(zoo.build("functional").model)
+    with pytest.raises(ValueError, match="before the softmax"):
+        softmax(specimen.inputs, ke.Output(lambda y: y[:, 3]))
+
+
+def test_a_number_that_is_a_maximum_receives_nothing():
+    """`maximum(x, 0.5)`: where the number wins, relevance is lost to it."""
+    inputs = keras.Input((5,))
+    x = ops.maximum(layers.Dense(6)(inputs), 0.1)
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    found = ke.LRP(model, composite="epsilon").explain(3 * vectors(), 1)
+    assert np.isfinite(found.attributions).all()
+    np.testing.assert_allclose(found.delta, 0, atol=1e-5)
