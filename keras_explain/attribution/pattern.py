@@ -123,7 +123,8 @@ class PatternAttribution(PatternExplainer):
     reach into padding and units without a pattern; `Explanation.delta` is
     what these do not explain. For patterns, and for how this differs from
     the paper, see `PatternNet`; sums and averages divide relevance in
-    proportion, as in LRP.
+    proportion to what is positive: patterns do not know of branches that
+    cancel.
 
     Args:
         model, layer: See `Explainer`.
@@ -154,7 +155,7 @@ class PatternAttribution(PatternExplainer):
         entries: tuple[tuple[Selector, Any], ...] = (
             (is_registered, Registered),
             (linear, self._rule(graph)),
-            (role("affine"), Norm()),
+            (role("affine"), Norm(positive=True)),
             (role("winner"), Winner),
             (role("product"), Gate()),
             (role("activation"), Gated),
