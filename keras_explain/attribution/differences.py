@@ -53,8 +53,7 @@ class DifferenceExplainer(Explainer):
 
     def _bind(self, function: ScoreFunction) -> ScoreFunction:
         graph, call = function.graph, self._call(function.graph)
-        looked_at = [graph.find(layer) for layer in function.target.layers()]
-        kept = frozenset(c.index for c in [*looked_at, call] if c is not None)
+        kept = graph.kept(function.target.layers(), call)
         composite = deeplift_composite(graph, self.rule, kept)
         rules = composite.assign(graph, call, kept)
         unknown = [
@@ -70,10 +69,11 @@ class DifferenceExplainer(Explainer):
         return message(
             f"{type(self).__name__} knows no rule for some operations.",
             candidates(list(dict.fromkeys(map(describe, calls))), 6),
-            "Use a Keras layer or a `keras.ops` function there; or state "
-            f"the rule: `keras_explain.rules.register({calls[0].kind}, "
-            "rule)`, with `Pass` for a function of each value alone and "
-            "`Norm()` for an affine one.",
+            "Make it of Keras layers, or of `keras.ops` nodes of a Functional "
+            "model; or state the rule: "
+            f"`keras_explain.rules.register({calls[0].kind}, rule)`, with "
+            "`Pass` for a function of each value alone and `Norm()` for an "
+            "affine one.",
         )
 
     def _finished(

@@ -32,7 +32,7 @@ _ROWS, _PLACES = 1001, 1002
     "gradient_shap",
     family="deep_lift",
     title="GradientSHAP",
-    paper="Lundberg & Lee, 2017; Erion et al., 2021",
+    paper="Erion et al., 2021",
     cost="num_samples gradients",
 )
 class GradientSHAP(Explainer):

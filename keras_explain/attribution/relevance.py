@@ -45,13 +45,7 @@ class RelevanceExplainer(Explainer):
     def _bind(self, function: ScoreFunction) -> ScoreFunction:
         graph, call = function.graph, self._call(function.graph)
         self._refuse(function.target, graph)
-        looked_at = [graph.find(layer) for layer in function.target.layers()]
-        kept = frozenset(
-            index
-            for looked in [*looked_at, call]
-            if looked is not None
-            for index in (looked.index, *looked.makers)
-        )
+        kept = graph.kept(function.target.layers(), call)
         composite = self._composite(graph)
         rules = composite.assign(graph, call, kept)
         unknown = composite.without_rule(graph, rules, call)

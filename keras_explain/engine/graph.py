@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -263,6 +264,18 @@ class Graph:
             and c.kind != "Activation"  # what it holds is a call of its own
             and not _within(c)
         ]
+
+    def kept(self, layers: Iterable[Any], call: Call | None) -> frozenset[int]:
+        """Calls whose output is looked at, and must be what it is.
+
+        Args:
+            layers: Those a target names.
+            call: The one that is attributed to.
+        """
+        looked_at = [*map(self.find, layers), *([call] if call else [])]
+        return frozenset(
+            index for c in looked_at for index in (c.index, *c.makers)
+        )
 
     def behind(self, call: Call | None) -> frozenset[int]:
         """Calls that depend on the output of a call, or on the inputs."""

@@ -347,9 +347,17 @@ def _quotient(call: Call, graph: Graph) -> bool:
     return call.kind in names and call.linearity == "nonlinear"
 
 
+_AFFINE_ROLES = {
+    "affine", "batch_normalization", "head", "inside", "linear", "moving",
+    "rescaling",
+}  # fmt: skip
+
+
 def is_affine(call: Call) -> bool:
     """Whether multipliers pass a call rightly by its plain gradient."""
-    if role_of(call) in ("moving", "inside", "head"):
+    # A grouped convolution is a compiled function of its own in TensorFlow,
+    # which cannot be looked into: the class says that it is affine.
+    if role_of(call) in _AFFINE_ROLES:
         return True
     return call.linearity != "nonlinear" and not isinstance(
         call.operation, keras.layers.RNN

@@ -171,16 +171,29 @@ def test_a_method_named_alone_must_apply(run, pictures, out, tmp_path):
     assert not list(out.iterdir())
 
 
-def test_the_whole_catalogue(run, model_file, pictures, out):
+@pytest.mark.parametrize("examples", [False, True])
+def test_the_whole_catalogue(run, model_file, pictures, out, examples):
+    """Methods that learn first are there if there is what to learn from."""
+    more = ["--examples", pictures] if examples else []
     code, _, _ = run(
-        "explain", model_file, pictures / "a.png", "--method", "all"
+        "explain", model_file, pictures / "a.png", "--method", "all", *more
     )
     assert code == 0
     cells = json.loads(results(out)[0].read_text())["cells"]
     assert [c["method"] for c in cells] == [
-        entry.name for entry in catalogue.entries()
+        entry.name
+        for entry in catalogue.entries()
+        if examples or not hasattr(entry.cls, "fit")
     ]
     assert all(np.isfinite(c["score"]) for c in cells if not c["refused"])
+
+
+def test_a_method_that_learns_says_what_from(run, model_file, pictures):
+    code, _, news = run(
+        "explain", model_file, pictures / "a.png", "--method", "pattern_net"
+    )
+    assert code == 2
+    assert "--examples" in news
 
 
 def test_layer_of_a_pixel_method_is_drawn_on_the_picture(
