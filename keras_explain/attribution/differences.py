@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.attribution.relevance import tokens, total
+from keras_explain.attribution.relevance import tokens
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.roles import describe
+from keras_explain.engine.sampling import largest, total
 from keras_explain.engine.score import Evaluation, ScoreFunction
 from keras_explain.rules.deeplift import is_affine
 from keras_explain.rules.differences import References
@@ -149,7 +150,7 @@ def differences(
         at.point, start.point,
     )  # fmt: skip
     values = _each(tf.multiply, gradient, away)
-    return Difference(values, at, start.score, largest(away, 1))
+    return Difference(values, at, start.score, largest(away))
 
 
 def check_distance(notes: dict[str, tf.Tensor]) -> None:
@@ -165,15 +166,6 @@ def check_distance(notes: dict[str, tf.Tensor]) -> None:
                 "mean color, a blurred copy, noise.",
             )
         )
-
-
-def largest(away: Any, start: int) -> tf.Tensor:
-    """Largest absolute value over the axes from `start` on."""
-    each = [
-        tf.reduce_max(tf.abs(d), list(range(start, d.shape.rank)))
-        for d in tf.nest.flatten(away)
-    ]
-    return tf.reduce_max(tf.stack(each), 0)
 
 
 def _float(tensor: tf.Tensor) -> tf.Tensor:

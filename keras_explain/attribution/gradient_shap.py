@@ -12,8 +12,8 @@ from keras_explain.attribution.background import (
     check_background,
     fit_background,
 )
-from keras_explain.attribution.differences import check_distance, largest
-from keras_explain.attribution.relevance import tokens, total
+from keras_explain.attribution.differences import check_distance
+from keras_explain.attribution.relevance import tokens
 from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.errors import message
@@ -143,7 +143,7 @@ class GradientSHAP(Explainer):
         )
         values, distance = _each(lambda s: s / self.num_samples, sums)
         before = self._mean_score(bare, at.point, background, count)
-        delta = total(values) - (at.score - before)
+        delta = sampling.total(values) - (at.score - before)
         if self.layer is None and function.call is not None:
             values = tf.reduce_sum(values, -1)  # one for each token
         return Attribution(values, at, delta, {"distance": distance})
@@ -166,7 +166,7 @@ class GradientSHAP(Explainer):
         found = many.differentiate(sampling.stack(points)).gradient
         gradients = sampling.unstack(found, function.batch)
         values = _each(lambda d, g: tf.reduce_sum(d * g, 0), away, gradients)
-        return values, tf.reduce_sum(largest(away, 2), 0)
+        return values, tf.reduce_sum(sampling.largest(away, 2), 0)
 
     def _noisy(self, point: Any, ids: tf.Tensor) -> Any:
         """The point with noise, `(draws, batch, ...)`."""

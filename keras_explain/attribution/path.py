@@ -149,8 +149,10 @@ class IntegratedGradients(Explainer):
             gradients, self.num_steps, self.batch_size, function.batch
         )
         values = _each(tf.multiply, difference, mean)
-        delta = _total(values) - (at.score - start.score)
-        return Attribution(values, at, delta, {"distance": _distance(x, b)})
+        delta = sampling.total(values) - (at.score - start.score)
+        return Attribution(
+            values, at, delta, {"distance": sampling.largest(difference)}
+        )
 
     def _check(self, notes: dict[str, tf.Tensor]) -> None:
         same = np.nonzero(np.asarray(notes["distance"]) == 0)[0]
@@ -177,26 +179,6 @@ def _between(
     if not at.dtype.is_floating:
         return at[tf.newaxis] + tf.cast(0 * alphas, at.dtype)
     return b + alphas * difference
-
-
-def _total(values: Any) -> tf.Tensor:
-    """Sum over all values of each sample, `(batch,)`."""
-    return tf.add_n(
-        [
-            tf.reduce_sum(v, list(range(1, v.shape.rank)))
-            for v in tf.nest.flatten(values)
-        ]
-    )
-
-
-def _distance(x: Any, b: Any) -> tf.Tensor:
-    """Largest difference of each sample, `(batch,)`."""
-    pairs = zip(tf.nest.flatten(x), tf.nest.flatten(b), strict=True)
-    each = [
-        tf.reduce_max(tf.abs(p - q), list(range(1, p.shape.rank)))
-        for p, q in pairs
-    ]
-    return tf.reduce_max(tf.stack(each), 0)
 
 
 def fit_baseline(baseline: Any, inputs: Any, rows: slice | None) -> Any:

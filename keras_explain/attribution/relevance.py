@@ -16,6 +16,7 @@ from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.linear_rule import PlacedLinearRule
 from keras_explain.engine.roles import describe
+from keras_explain.engine.sampling import total
 from keras_explain.engine.score import ScoreFunction
 from keras_explain.engine.targets import Output
 
@@ -212,15 +213,6 @@ def tokens(graph: Graph) -> Call | None:
     ]
     only = len(graph.input_ranks) == 1 and len(found) == 1
     return found[0] if only else None
-
-
-def total(values: Any) -> tf.Tensor:
-    return tf.add_n(
-        [
-            tf.reduce_sum(v, list(range(1, v.shape.rank)))
-            for v in tf.nest.flatten(values)
-        ]
-    )
 
 
 def _magnitude(values: Any) -> tf.Tensor:

@@ -25,7 +25,7 @@ from keras_explain.engine.relevance import (
     stabilized,
 )
 from keras_explain.engine.roles import feeds_non_negative
-from keras_explain.engine.rules import Place
+from keras_explain.engine.rules import Place, ReadyRule
 from keras_explain.engine.terms import (
     CONSTANT,
     Bound,
@@ -78,7 +78,7 @@ class LinearRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlacedLinearRule:
+class PlacedLinearRule(ReadyRule):
     """A `LinearRule` at one call.
 
     Attributes:
@@ -93,10 +93,6 @@ class PlacedLinearRule:
     fold: Fold
     non_negative: bool
     splits = True
-    reads = ""
-
-    def prepared(self, place: Place) -> PlacedLinearRule:
-        return self
 
     def maps(self, function: Callable, kwargs: dict) -> list[LinearMap]:
         """The affine maps of the layer, with what is folded into them."""

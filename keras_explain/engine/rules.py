@@ -113,8 +113,18 @@ class Rule(Protocol):
         """
 
 
+class ReadyRule:
+    """Base of rules that are ready to be applied at a call."""
+
+    splits = False
+    reads = ""
+
+    def prepared(self, place: Place) -> Rule | None:
+        return self  # type: ignore[return-value]  # it has `apply`
+
+
 @dataclasses.dataclass(frozen=True)
-class ActivationRule:
+class ActivationRule(ReadyRule):
     """A rule for an elementwise nonlinearity `y = f(x)`.
 
     Attributes:
@@ -129,11 +139,6 @@ class ActivationRule:
     name: str
     backward: Callable[[tf.Tensor, tf.Tensor, Callable], tf.Tensor]
     loses: bool = False
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> ActivationRule:
-        return self  # the same for every call
 
     def apply(
         self,
@@ -156,7 +161,7 @@ class ActivationRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Observe:
+class Observe(ReadyRule):
     """Changes nothing, and keeps what a call is given and returns.
 
     Attributes:
@@ -166,11 +171,6 @@ class Observe:
 
     kept: dict[Any, tuple[tuple, dict[str, Any], Any]]
     name: Any
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> Observe:
-        return self
 
     def apply(
         self,
@@ -185,14 +185,8 @@ class Observe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Folded:
+class Folded(ReadyRule):
     """The rule of a call that is part of the linear layer before it."""
-
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> Folded:
-        return self
 
     def apply(
         self,
@@ -250,7 +244,7 @@ class TensorRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlacedTensorRule:
+class PlacedTensorRule(ReadyRule):
     """A `TensorRule` at one call.
 
     Attributes:
@@ -261,11 +255,6 @@ class PlacedTensorRule:
 
     rule: TensorRule
     signals: tuple[bool, ...]
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> PlacedTensorRule:
-        return self
 
     def apply(
         self,

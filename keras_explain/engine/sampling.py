@@ -86,6 +86,25 @@ def expand(weights: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return weights
 
 
+def total(values: Any) -> tf.Tensor:
+    """Sum over all values of each sample, `(batch,)`."""
+    return tf.add_n(
+        [
+            tf.reduce_sum(v, list(range(1, v.shape.rank)))
+            for v in tf.nest.flatten(values)
+        ]
+    )
+
+
+def largest(values: Any, start: int = 1) -> tf.Tensor:
+    """Largest magnitude over the axes from `start` on."""
+    each = [
+        tf.reduce_max(tf.abs(v), list(range(start, v.shape.rank)))
+        for v in tf.nest.flatten(values)
+    ]
+    return tf.reduce_max(tf.stack(each), 0)
+
+
 def normal(ids: tf.Tensor, seed: int, shape: Any, stream: int) -> tf.Tensor:
     """Draws standard normal noise, `(k, *shape)`.
 

@@ -27,6 +27,7 @@ from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     ActivationRule,
     Place,
+    ReadyRule,
     Rule,
     TensorRule,
 )
@@ -36,6 +37,7 @@ from keras_explain.rules.differences import (
     Held,
     Step,
     averaged_gradient,
+    held,
     spread,
 )
 from keras_explain.rules.merging import Moving, Norm
@@ -91,7 +93,7 @@ class _Rescale(DifferenceRule):
         rule: DifferenceRule = _Rescale(_NEAR) if kind in _SMOOTH else self
         if is_plain_relu(place.call):
             rule = _RescaleReLU()
-        return Held(rule, place.call.key, place.signals)
+        return held(rule, place)
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
@@ -199,7 +201,7 @@ class _WinnerDifference(DifferenceRule):
         if call.kind == "Maximum" and len(place.signals) == 1:
             return Rescale.prepared(place)  # of a number
         rule = _PlacedWinner(winners(call.operation), _window(call.operation))
-        return Held(rule, call.key, place.signals)
+        return held(rule, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _window(operation: Any) -> tuple[int, ...] | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plain:
+class _Plain(ReadyRule):
     """The gradient as it is, of a layer that is known to be affine.
 
     Attributes:
@@ -284,10 +286,6 @@ class _Plain:
 
     layer: Any
     splits: bool = False
-    reads = ""
-
-    def prepared(self, place: Place) -> _Plain:
-        return self
 
     def apply(
         self,
@@ -310,7 +308,7 @@ class _Registered(DifferenceRule):
     """
 
     def prepared(self, place: Place) -> Any:
-        rule: Any = registry._found(place.call.operation)
+        rule: Any = registry.found(place.call.operation)
         if isinstance(rule, LinearRule):
             return _Plain(place.call.operation, splits=True)
         if isinstance(rule, Norm) or rule is Moving:

@@ -25,8 +25,11 @@ import tensorflow as tf
 from keras_explain.engine.relevance import Shares, later
 from keras_explain.engine.rules import (
     Division,
+    Observe,
     Place,
     PlacedTensorRule,
+    ReadyRule,
+    Rule,
     TensorRule,
 )
 from keras_explain.engine.sampling import quadrature
@@ -53,15 +56,20 @@ class References:
         shared: Whether one row stands for the whole batch.
 
     Attributes:
-        calls: What was observed.
+        kept: What was observed, as `engine.rules.Observe` keeps it.
         functions: Nonlinearities of the run on the inputs, for rules that
             act on the layer before.
     """
 
     def __init__(self, shared: bool):
         self.shared = shared
-        self.calls: dict[Key, Observed] = {}
+        self.kept: dict[Key, tuple[tuple, dict[str, Any], Any]] = {}
         self.functions: dict[Key, Callable] = {}
+
+    def seen(self, key: Key) -> Observed:
+        """Returns what a call was given and made."""
+        args, kwargs, outputs = self.kept[key]
+        return Observed(floats((args, kwargs)), floats(outputs)[0])
 
     def like(self, reference: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Returns a reference such that it broadcasts to `x`."""
@@ -89,38 +97,6 @@ def spread(reference: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     found = tf.broadcast_to(reference, tf.shape(x))
     found.set_shape(x.shape)
     return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Observe:
-    """Keeps what a call is given and makes, and changes nothing.
-
-    Attributes:
-        key: Of the call.
-        references: Where it is kept.
-    """
-
-    key: Key
-    references: References
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> Observe:
-        return self
-
-    def apply(
-        self,
-        function: Callable,
-        args: tuple,
-        kwargs: dict[str, Any],
-        sink: tf.Tensor | None = None,
-    ) -> Any:
-        outputs = function(*args, **kwargs)
-        made = floats(outputs)
-        if made:
-            seen = Observed(floats((args, kwargs)), made[0])
-            self.references.calls[self.key] = seen
-        return outputs
 
 
 def floats(structure: Any) -> list[tf.Tensor]:
@@ -158,7 +134,7 @@ class DifferenceRule:
     reads = ""
 
     def prepared(self, place: Place) -> Any:
-        return Held(self, place.call.key, place.signals)
+        return held(self, place)
 
     def apply(self, *_: Any) -> Any:
         raise TypeError("It has to be prepared.")
@@ -176,21 +152,16 @@ class DifferenceRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
-    """A `DifferenceRule` at one call, until there is a reference.
+class Held(ReadyRule):
+    """What stands at a call until there is a reference.
 
     Attributes:
-        rule: The rule.
         key: Of the call.
-        signals: Whether each tensor argument depends on what is attributed
-            to.
+        against: Returns what stands there in the run on the inputs.
     """
 
-    rule: DifferenceRule
     key: Key
-    signals: tuple[bool, ...]
-    splits = False
-    reads = ""
+    against: Callable[[References], Rule]
 
     def apply(
         self,
@@ -202,13 +173,18 @@ class Held:
         return function(*args, **kwargs)  # for a run that asks for scores
 
     def observing(self, references: References) -> Observe:
-        """Returns what stands at the call in the run on the reference."""
-        return Observe(self.key, references)
+        """Returns what stands there in the run on the reference."""
+        return Observe(references.kept, self.key)
 
-    def against(self, references: References) -> PlacedTensorRule:
-        """Returns what stands at the call in the run on the inputs."""
-        rule = _Against(self.rule, self.key, references)
-        return PlacedTensorRule(rule, self.signals)
+
+def held(rule: DifferenceRule, place: Place) -> Held:
+    """Returns a rule of differences at one call."""
+    key, signals = place.call.key, place.signals
+
+    def against(references: References) -> Rule:
+        return PlacedTensorRule(_Against(rule, key, references), signals)
+
+    return Held(key, against)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +196,7 @@ class _Against(TensorRule):
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         # References are looked up on the way back: the run on them may come
         # after the one on the inputs.
-        seen = self.kept.calls[self.key]
+        seen = self.kept.seen(self.key)
         inputs = [later(x, relevance) for x in at.inputs]
         references = [
             tf.cast(self.kept.like(r, x), tf.float32)

@@ -20,7 +20,7 @@ from keras_explain.engine.interception import FusedActivation
 from keras_explain.engine.linear import LinearMap
 from keras_explain.engine.linear_rule import PlacedLinearRule
 from keras_explain.engine.relevance import Shares, connect, cut
-from keras_explain.engine.rules import ActivationRule, Place
+from keras_explain.engine.rules import ActivationRule, Place, ReadyRule
 from keras_explain.rules.pattern_statistics import Member, parts
 
 # Each unit gives the whole signal back, so that signals grow with every layer;
@@ -143,12 +143,8 @@ class Plain:
 
 
 @dataclasses.dataclass(frozen=True)
-class _PlacedPlain:
+class _PlacedPlain(ReadyRule):
     narrow: bool
-    splits = False
-
-    def prepared(self, place: Place) -> _PlacedPlain:
-        return self
 
     def apply(
         self,

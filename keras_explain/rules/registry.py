@@ -62,7 +62,8 @@ def unregister(layer_type: type) -> None:
     _RULES.pop(layer_type, None)
 
 
-def _found(operation: Any) -> Rule | None:
+def found(operation: Any) -> Rule | None:
+    """Returns the rule of a layer's class, or of the nearest above it."""
     for kind in type(operation).__mro__:
         if kind in _RULES:
             return _RULES[kind]
@@ -71,7 +72,7 @@ def _found(operation: Any) -> Rule | None:
 
 def is_registered(call: Call, graph: Graph) -> bool:
     """Selects calls of layers for which a rule was registered."""
-    return _found(call.operation) is not None
+    return found(call.operation) is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ class _Registered:
     reads = ""
 
     def prepared(self, place: Place) -> Rule | None:
-        rule = _found(place.call.operation)
+        rule = found(place.call.operation)
         return None if rule is None else rule.prepared(place)
 
     def apply(self, *_: Any) -> Any:

@@ -36,12 +36,12 @@ from keras_explain.engine.linear import (
 )
 from keras_explain.engine.relevance import Shares, connect, cut, later
 from keras_explain.engine.roles import role_of
-from keras_explain.engine.rules import Place
+from keras_explain.engine.rules import Place, ReadyRule
 from keras_explain.rules.deeplift import difference_composite
 from keras_explain.rules.differences import (
     DifferenceRule,
+    Held,
     Key,
-    Observe,
     References,
     spread,
 )
@@ -151,40 +151,14 @@ class _Passes(DifferenceRule):
     """Hands multipliers on as they are, to the layer that reveals."""
 
     def prepared(self, place: Place) -> Any:
-        return _HeldPass(place.call.key)
+        key = place.call.key
+        return Held(key, lambda references: _PlacedPass(key, references))
 
 
 @dataclasses.dataclass(frozen=True)
-class _HeldPass:
-    key: Key
-    splits = False
-    reads = ""
-
-    def apply(
-        self,
-        function: Callable,
-        args: tuple,
-        kwargs: dict[str, Any],
-        sink: tf.Tensor | None = None,
-    ) -> Any:
-        return function(*args, **kwargs)  # for a run that asks for scores
-
-    def observing(self, references: References) -> Observe:
-        return Observe(self.key, references)
-
-    def against(self, references: References) -> _PlacedPass:
-        return _PlacedPass(self.key, references)
-
-
-@dataclasses.dataclass(frozen=True)
-class _PlacedPass:
+class _PlacedPass(ReadyRule):
     key: Key
     references: References
-    splits = False
-    reads = ""
-
-    def prepared(self, place: Place) -> _PlacedPass:
-        return self
 
     def apply(
         self,
@@ -207,33 +181,14 @@ class _Reveals(DifferenceRule):
     splits = True
 
     def prepared(self, place: Place) -> Any:
-        return _HeldReveal(self.pairs[place.call.index])
+        pair = self.pairs[place.call.index]
+        return Held(
+            pair.linear.key, lambda references: _PlacedReveal(pair, references)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class _HeldReveal:
-    pair: Pair
-    splits = False
-    reads = ""
-
-    def apply(
-        self,
-        function: Callable,
-        args: tuple,
-        kwargs: dict[str, Any],
-        sink: tf.Tensor | None = None,
-    ) -> Any:
-        return function(*args, **kwargs)  # for a run that asks for scores
-
-    def observing(self, references: References) -> Observe:
-        return Observe(self.pair.linear.key, references)
-
-    def against(self, references: References) -> _PlacedReveal:
-        return _PlacedReveal(self.pair, references)
-
-
-@dataclasses.dataclass(frozen=True)
-class _PlacedReveal:
+class _PlacedReveal(ReadyRule):
     """RevealCancel at one pair.
 
     Attributes:
@@ -244,10 +199,6 @@ class _PlacedReveal:
     pair: Pair
     references: References
     splits = True
-    reads = ""
-
-    def prepared(self, place: Place) -> _PlacedReveal:
-        return self
 
     def apply(
         self,
@@ -276,7 +227,7 @@ class _PlacedReveal:
         """Multipliers of the layer's input."""
         kept, linear = self.references, self.pair.linear.key
         x = cut(x)
-        reference = tf.cast(kept.calls[linear].inputs[0], tf.float32)
+        reference = tf.cast(kept.seen(linear).inputs[0], tf.float32)
         inner, before = x, reference
         for linear_map in maps[:-1]:  # of a separable convolution
             inner, before = (
@@ -284,7 +235,7 @@ class _PlacedReveal:
                 for t in (inner, before)
             )
         f = kept.functions[self.pair.activation.key]
-        z0 = kept.calls[self.pair.activation.key].inputs[0]
+        z0 = kept.seen(self.pair.activation.key).inputs[0]
         parts = _Parts(maps[-1], inner - kept.like(before, inner))
         z0 = tf.cast(spread(kept.like(z0, parts.rise), parts.rise), tf.float32)
         up, down = parts.multipliers(f, z0)

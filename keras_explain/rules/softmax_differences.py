@@ -20,6 +20,7 @@ from keras_explain.rules.differences import (
     Held,
     Step,
     averaged_gradient,
+    held,
     spread,
 )
 
@@ -95,7 +96,7 @@ class SoftmaxDifference(DifferenceRule):
         axis = getattr(place.call.operation, "axis", -1)
         axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         rule = _PlacedSoftmax(axis)
-        return Held(rule, place.call.key, place.signals)
+        return held(rule, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,7 @@ class AttentionDifference(DifferenceRule):
             getattr(operation, "score_mode", "dot") != "dot"
         )
         rule = _Smooth() if added else _PlacedAttention(core)
-        return Held(rule, place.call.key, place.signals)
+        return held(rule, place)
 
 
 class _Smooth(DifferenceRule):
@@ -193,7 +194,7 @@ class NormalizationDifference(DifferenceRule):
             "UnitNormalization",
         )  # fmt: skip
         rule = _PlacedNormalization(layer) if known else _Smooth()
-        return Held(rule, place.call.key, place.signals)
+        return held(rule, place)
 
 
 @dataclasses.dataclass(frozen=True)
