@@ -1,22 +1,25 @@
-"""What DeepLIFT and its relatives keep whatever the network."""
+"""What DeepLIFT keeps whatever the network."""
 
 from __future__ import annotations
-
-import itertools
-import json
-import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 import keras_explain as ke
-from keras_explain.attribution.deeplift import DeepLIFT, DeepSHAP
-from keras_explain.attribution.gradient_shap import GradientSHAP
-from keras_explain.rules import Norm, Pass, registry
+from keras_explain.attribution.deeplift import DeepLIFT
 from tests import zoo
+from tests.laws.difference_nets import (
+    NETS,
+    net,
+    pictures,
+    randomized,
+    score,
+    shapley,
+    sums,
+)
 
 # Of random networks some are dead, or sure of themselves.
 pytestmark = [
@@ -24,164 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The softmax is saturated"),
 ]
 RULES = ["rescale", "reveal_cancel", "genomics_default"]
-
-
-def randomized(model, scale=0.5):
-    """Weights, biases and statistics of every kind; zeros hide errors."""
-    noise = np.random.default_rng(11)
-    for v in model.variables:
-        drawn = noise.normal(size=v.shape) * scale
-        if "variance" in v.path:
-            v.assign(np.abs(drawn) + 0.3)
-        elif v.dtype.startswith("float") and "seed" not in v.path:
-            fan = math.prod(v.shape[:-1]) if len(v.shape) > 1 else 1
-            v.assign(drawn / math.sqrt(fan) * 2)
-    return model
-
-
-def net(*stack, shape=(8, 8, 3), classes=4):
-    return keras.Sequential(
-        [keras.Input(shape), *stack, layers.Flatten(), layers.Dense(classes)]
-    )
-
-
-def ties():
-    """Pixels of few values, so that maxima are often equal."""
-    return net(
-        layers.Conv2D(4, 3, padding="same"),
-        layers.BatchNormalization(),
-        layers.ReLU(),
-        layers.MaxPooling2D(3, 2, padding="same"),
-        layers.Conv2D(3, 2, activation="relu"),
-        layers.MaxPooling2D(),
-    )
-
-
-def residual():
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
-    y = layers.Conv2D(4, 3, padding="same")(x)
-    x = layers.ReLU()(layers.Add()([x, y]))
-    y = layers.Conv2D(2, 1, activation="leaky_relu")(x)
-    x = layers.Concatenate()([x, y, ops.relu(x - y[..., :1])])
-    x = layers.GlobalMaxPooling2D()(x)
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def gated():
-    """Squeeze and excitation, and products of three."""
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, activation="silu")(x)
-    g = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    g = layers.Dense(4, activation="sigmoid")(g)
-    x = layers.Multiply()([x, g])
-    x = layers.Multiply()([x, ops.tanh(x), g])
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def attention():
-    return randomized(zoo.build("vision_transformer").model)
-
-
-def inner_softmax():
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3)(x)
-    x = layers.Softmax(axis=[1, 2])(x * 5)
-    x = layers.Dense(5, activation="softmax")(layers.Flatten()(x) * 20)
-    x = ops.softmax(x * 3, axis=1)
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def tiny_outputs():
-    """A score of 1e-4, of functions that are smooth."""
-    model = net(
-        layers.Conv2D(4, 3, activation="silu"),
-        layers.Dense(4, activation="gelu"),
-        layers.Dense(4, activation="tanh"),
-        layers.Dense(4, activation="mish"),
-    )
-    model.add(layers.Rescaling(1e-4))
-    return model
-
-
-def kinks():
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, activation="elu")(x)
-    x = layers.Dense(4, activation="selu")(x)
-    x = layers.Dense(4, activation="hard_sigmoid")(x)
-    x = layers.Dense(4, activation="relu6")(x)
-    x = layers.PReLU()(x)
-    x = layers.Dense(4, activation="hard_shrink")(x)
-    x = layers.Flatten()(ops.glu(layers.Dense(4)(x)))
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def normalized():
-    return net(
-        layers.Conv2D(4, 3),
-        layers.LayerNormalization(),
-        layers.GroupNormalization(2),
-        layers.RMSNormalization(),
-        layers.UnitNormalization(axis=[1, 2]),
-        layers.LayerNormalization(axis=[2, 3]),
-    )
-
-
-def arithmetic():
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, activation="softplus")(x)
-    x = ops.maximum(x, ops.exp(-x)) / (1 + ops.square(x))
-    y = ops.max(x, axis=(1, 2))
-    z = ops.maximum(ops.mean(x, axis=(1, 2)), 0.5)
-    x = layers.Maximum()([y, z * 2, ops.sqrt(z)])
-    x = layers.Concatenate()([x, layers.Dot(1)([y, z])])
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def sequence():
-    x = inputs = keras.Input((8, 8, 3))
-    x = layers.Reshape((16, 12))(x)
-    x = layers.LSTM(4, return_sequences=True)(x)
-    x = layers.Bidirectional(layers.GRU(3, return_sequences=True))(x)
-    x = layers.TimeDistributed(layers.Dense(8, activation="relu"))(x)
-    x = layers.Attention()([x, x])
-    x = layers.SimpleRNN(3)(x)
-    return keras.Model(inputs, layers.Dense(3)(x))
-
-
-def merged_batch():
-    """Rows of a picture become samples of their own, and come back."""
-    x = inputs = keras.Input((8, 8, 3))
-    x = ops.reshape(x, (-1, 8, 3))
-    x = layers.Conv1D(4, 3, activation="relu")(x)
-    x = layers.MaxPooling1D(2)(x)
-    x = layers.Dense(4, activation="gelu")(x)
-    x = layers.LayerNormalization()(x)
-    x = ops.reshape(x, (-1, 96))
-    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
-
-
-NETS = {
-    made.__name__: made
-    for made in (
-        ties, residual, gated, attention, inner_softmax, tiny_outputs,
-        kinks, normalized, arithmetic, sequence, merged_batch,
-    )
-}  # fmt: skip
-
-
-def pictures(count=3):
-    return np.round(zoo.images(count) * 2) / 2  # many equal values
-
-
-def sums(explanation):
-    flat = tf.nest.flatten(explanation.attributions)
-    return sum(np.float64(a).reshape(len(a), -1).sum(1) for a in flat)
-
-
-def score(model, x, target):
-    return np.float64(ke.Gradient(model).explain(x, target).scores)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -334,19 +179,6 @@ def test_equal_values_have_the_gradient_for_a_multiplier():
     np.testing.assert_array_equal(found, [[2, -2]])
 
 
-def shapley(f, x, r):
-    """Exact Shapley values of a function of few inputs."""
-    n = len(x)
-    found = np.zeros(n)
-    for order in itertools.permutations(range(n)):
-        point = r.copy()
-        for k in order:
-            before = f(point)
-            point[k] = x[k]
-            found[k] += f(point) - before
-    return found / math.factorial(n)
-
-
 def test_a_product_and_a_maximum_as_shapley_says():
     one, two = keras.Input((1,)), keras.Input((1,))
     product = keras.Model([one, two], layers.Multiply()([one, two]))
@@ -369,11 +201,6 @@ def test_inside_a_wrapper(rule):
         np.testing.assert_allclose(outer(x, 3), inner(x, 3), atol=1e-6)
 
 
-def linear_model():
-    model = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
-    return randomized(model)
-
-
 def test_simple_windows_are_no_exception():
     """Two ways to the same numbers, ties and lost rows included."""
     x, r = np.round(pictures()), np.round(pictures(4)[3])
@@ -389,180 +216,3 @@ def test_simple_windows_are_no_exception():
         found.append(DeepLIFT(model, baseline=rows)(pictures_[0], 1))
     for other in found[1:]:
         np.testing.assert_allclose(found[0], other, atol=1e-6)
-
-
-def background(rows=6):
-    noise = np.random.default_rng(4)
-    return noise.normal(size=(rows, 5)).astype("float32")
-
-
-def test_deep_shap_is_the_mean_over_the_background():
-    model = randomized(zoo.build("tabular").model)
-    x, rows = zoo.build("tabular").inputs, background()
-    explanation = DeepSHAP(model, background=rows).explain(x)
-    single = [DeepLIFT(model, baseline=r)(x) for r in rows]
-    np.testing.assert_allclose(
-        explanation.attributions, np.mean(single, 0), atol=1e-5
-    )
-    classes = explanation.target
-    scores = [score(model, rows, int(c)).mean() for c in classes]
-    expected = explanation.scores - scores
-    np.testing.assert_allclose(sums(explanation), expected, atol=1e-5)
-    none = DeepSHAP(model).explain(x)
-    np.testing.assert_allclose(none.attributions, DeepLIFT(model)(x), atol=1e-6)
-
-
-@pytest.mark.parametrize("cls", [DeepSHAP, GradientSHAP])
-def test_shap_of_a_linear_model_is_exact(cls):
-    model, x, rows = linear_model(), background()[:2] + 1, background()
-    options = {} if cls is DeepSHAP else {"num_samples": 12}
-    explanation = cls(model, background=rows, **options).explain(x, 1)
-    kernel, bias = (np.asarray(w, "float64") for w in model.weights)
-    if cls is DeepSHAP:
-        for k in range(2):
-            each = [
-                shapley(lambda p: p @ kernel[:, 1] + bias[1],
-                        np.float64(x[k]), np.float64(r))
-                for r in rows
-            ]  # fmt: skip
-            expected = np.mean(each, 0)
-            np.testing.assert_allclose(
-                explanation.attributions[k], expected, atol=1e-5
-            )
-    else:  # the rows that were drawn; the same for both samples
-        mean = x - explanation.attributions / kernel[:, 1]
-        np.testing.assert_allclose(mean[0], mean[1], atol=1e-5)
-        inside = np.linalg.lstsq(
-            np.vstack([rows.T, np.ones(6)]), np.append(mean[0], 1), rcond=None
-        )[0]
-        counts = inside * 12
-        np.testing.assert_allclose(counts, np.round(counts), atol=1e-3)
-        assert np.all(counts > -0.01) and np.sum(counts > 0.5) > 2
-    np.testing.assert_allclose(explanation.delta, 0, atol=1e-5)
-
-
-def test_gradient_shap_of_one_row_nears_integrated_gradients():
-    model = randomized(zoo.build("tabular").model)
-    x, row = zoo.build("tabular").inputs, background(1)
-    expected = ke.IntegratedGradients(model, baseline=row, num_steps=300)(x, 1)
-    few, many = (
-        GradientSHAP(model, background=row, num_samples=n).explain(x, 1)
-        for n in (4, 1024)
-    )
-    scale = np.abs(expected).max()
-    error = np.abs(many.attributions - expected).max()
-    assert error < 0.08 * scale
-    assert error < np.abs(few.attributions - expected).max()
-    assert np.abs(many.delta).max() < 0.1 * scale
-
-
-def test_gradient_shap_draws():
-    model = randomized(zoo.build("tabular").model)
-    x, rows = zoo.build("tabular").inputs, background()
-    options = {"background": rows, "num_samples": 5}
-    first = GradientSHAP(model, **options)(x, 1)
-    small = GradientSHAP(model, **options, batch_size=2)(x, 1)
-    np.testing.assert_allclose(first, small, atol=1e-6)
-    alone = GradientSHAP(model, **options)(x[1:], 1)
-    np.testing.assert_allclose(first[1:], alone, atol=1e-6)
-    other = GradientSHAP(model, **options, seed=1)(x, 1)
-    noisy = GradientSHAP(model, **options, noise_stddev=0.1)(x, 1)
-    scale = np.abs(first).max()
-    assert np.abs(first - other).max() > 1e-2 * scale
-    assert 1e-3 * scale < np.abs(first - noisy).max() < scale
-
-
-class Swoosh(layers.Layer):
-    def call(self, x):
-        return x * tf.sigmoid(x - 1)
-
-
-class Slope(layers.Layer):
-    def call(self, x):
-        return tf.abs(x) * 0 + 3 * x
-
-
-def test_unknown_operations_are_refused_and_can_be_registered(monkeypatch):
-    model = randomized(net(layers.Conv2D(2, 3), Swoosh(), Slope()))
-    x = zoo.images(2)
-    with pytest.raises(ValueError, match=r"(?s)Swoosh.*Slope.*register"):
-        DeepLIFT(model)(x)
-    monkeypatch.setitem(registry._RULES, Swoosh, Pass)
-    monkeypatch.setitem(registry._RULES, Slope, Norm())
-    explanation = DeepLIFT(model, baseline=0.1).explain(x, 1)
-    np.testing.assert_allclose(explanation.delta, 0, atol=1e-5)
-    assert np.abs(sums(explanation)).min() > 1e-3
-
-
-def test_incomplete_contributions_are_told(monkeypatch):
-    model = randomized(net(layers.Conv2D(2, 3), Swoosh()))
-    # Wrong: it is not affine.
-    monkeypatch.setitem(registry._RULES, Swoosh, Norm())
-    with pytest.warns(ke.ExplainWarning, match="registered"):
-        DeepLIFT(model).explain(zoo.images(2), 1)
-
-
-def test_wrong_options_are_refused():
-    model = linear_model()
-    x = background(2)
-    with pytest.raises(ValueError, match="'genomics_default'"):
-        DeepLIFT(model, rule="rescaled")
-    with pytest.raises(ValueError, match=r"samples \[1\]"):
-        DeepLIFT(model, baseline=x[1])(x)
-    with pytest.raises(ValueError, match="does not fit"):
-        DeepLIFT(model, baseline=np.zeros(3))(x)
-    for cls in (DeepSHAP, GradientSHAP):
-        with pytest.raises(ValueError, match="at least one row"):
-            cls(model, background=np.zeros((0, 5)))
-        with pytest.raises(ValueError, match="does not fit"):
-            cls(model, background=np.zeros((4, 3)))(x)
-        with pytest.raises(ValueError, match="equals the input"):
-            cls(model, background=x[:1])(x)
-    with pytest.raises(ValueError, match="num_samples"):
-        GradientSHAP(model, num_samples=0)
-    two = zoo.build("inputs_dict")
-    with pytest.raises(ValueError, match="one array for each input"):
-        DeepLIFT(two.model, baseline={"image": 0.0})(two.inputs)
-
-
-@pytest.mark.parametrize("name", ["inputs_list", "inputs_dict"])
-def test_several_inputs(name):
-    specimen = zoo.build(name)
-    randomized(specimen.model)
-    x = specimen.inputs
-    half = tf.nest.map_structure(lambda t: 0.5 * t[1], x)
-    rows = tf.nest.map_structure(lambda t: t[::-1] + 0.5, x)
-    for baseline in (half, rows):
-        explanation = DeepLIFT(specimen.model, baseline=baseline).explain(x, 1)
-        np.testing.assert_allclose(explanation.delta, 0, atol=1e-5)
-    found = DeepSHAP(specimen.model, background=rows).explain(x, 1)
-    np.testing.assert_allclose(found.delta, 0, atol=1e-5)
-    config = json.loads(json.dumps(DeepLIFT(specimen.model, baseline=half)
-                                   .get_config()))  # fmt: skip
-    again = DeepLIFT.from_config(specimen.model, config)
-    np.testing.assert_array_equal(
-        tf.nest.flatten(again(x, 1))[0],
-        tf.nest.flatten(DeepLIFT(specimen.model, baseline=half)(x, 1))[0],
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "policy"),
-    [
-        ("ties", "mixed_float16"),
-        ("ties", "mixed_bfloat16"),
-        ("gated", "mixed_float16"),
-        ("attention", "mixed_float16"),
-        ("sequence", "mixed_float16"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore::keras_explain.ExplainWarning")
-def test_half_precision_is_near(name, policy):
-    x, r = pictures(), pictures(4)[3]
-    full = DeepLIFT(randomized(NETS[name]()), baseline=r)(x, 1)
-    keras.config.set_dtype_policy(policy)
-    half = DeepLIFT(randomized(NETS[name]()), baseline=r)(x, 1)
-    assert half.dtype == tf.float32
-    assert np.all(np.isfinite(half))
-    least = 0.98 if policy == "mixed_float16" else 0.85
-    assert np.corrcoef(np.ravel(full), np.ravel(half))[0, 1] > least
