@@ -165,10 +165,15 @@ class _Division:
         self.kernel, self.bias = linear.parameters()
         # Behind a closed ReLU no relevance comes back.
         self.groups = [
-            (group, [t for t in group.terms
-                     if not (non_negative and t.inputs is negative)])
-            for group in rule.groups if not (relu and group.gate < 0)
-        ]  # fmt: skip
+            dataclasses.replace(group, terms=self._present(group))
+            for group in rule.groups
+            if not (relu and group.gate < 0)
+        ]
+
+    def _present(self, group: Group) -> tuple[Term, ...]:
+        """The terms that are not zero whatever the input."""
+        absent = negative if self.non_negative else None
+        return tuple(t for t in group.terms if t.inputs is not absent)
 
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
@@ -196,17 +201,30 @@ class _Division:
                 are what a part would be.
         """
         return [
-            [
-                self._part(term, x, known, self._by(group) if first else 0)
-                for first, term in zip(
-                    [True] + [False] * len(terms), terms, strict=False
-                )
-            ]
-            for group, terms in self.groups
+            [self._part(group, term, x, known) for term in group.terms]
+            for group in self.groups
         ]
 
+    def _scale(self, group: Group) -> float:
+        """What a group's kernels are multiplied by on the way back.
+
+        It saves a pass over the outputs of a convolution, which are many
+        more than its weights.
+        """
+        return group.share if self.kernel.shape.rank > 2 else 1.0
+
     def _part(
-        self, term: Term, x: tf.Tensor, known: Any, stabilized_by: int
+        self, group: Group, term: Term, x: tf.Tensor, known: Any
+    ) -> _Part:
+        part = self._plain_part(group, term, x, known)
+        scale = self._scale(group)
+        if scale == 1:
+            return part
+        kernel = scale * term.weights(self.kernel)
+        return part._replace(path=self.linear.run(part.source, kernel, None))
+
+    def _plain_part(
+        self, group: Group, term: Term, x: tf.Tensor, known: Any
     ) -> _Part:
         bias = self.bias
         if bias is not None:
@@ -218,10 +236,10 @@ class _Division:
             return _Part(x, z, source, x, bias, term.sign)
         kernel = term.weights(self.kernel)
         with_epsilon = bias
-        if stabilized_by:
+        if term is group.terms[0] and self._by(group):
             # A stabilizer of known sign costs nothing as part of the bias.
             with_epsilon = self.linear.no_bias() if bias is None else bias
-            with_epsilon += stabilized_by * self.rule.epsilon
+            with_epsilon += self._by(group) * self.rule.epsilon
         if isinstance(term.inputs, Bound) or term.inputs in CONSTANT:
             # One row stands for the batch; its path does not depend on it.
             values = term.inputs(x[:1])
@@ -255,12 +273,14 @@ class _Division:
             known = (x, z) if z.dtype == tf.float32 else None
             parts = self._parts(later(x, upstream), known)
         lost, flows = [], _Flows()
-        for (group, _), found in zip(self.groups, parts, strict=True):
-            given = group.share * relevance if group.share != 1 else relevance
+        for group, found in zip(self.groups, parts, strict=True):
+            left = group.share / self._scale(group)
+            given = left * relevance if left != 1 else relevance
             if group.gate:
                 given *= tf.cast(group.gate * z > 0, tf.float32)
-            lost.append(self._share(group, found, given, flows))
-        if any(group.gate for group, _ in self.groups):
+            rest = self._share(group, found, given, flows)
+            lost.append(self._scale(group) * rest)
+        if any(group.gate for group in self.groups):
             lost.append(relevance * tf.cast(z == 0, tf.float32))
         return Shares([flows.total()], lost)
 

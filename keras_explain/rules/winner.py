@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -157,10 +158,23 @@ class _Windows:
             tied = _ties(pool, padded, top, given, self._covered(x, output))
 
         def shared() -> tf.Tensor:
+            if self._is_simple:
+                return _shared_apart(x, output, given, size)
             inside = tf.identity(x)  # of the branch, to differentiate there
             return self._shared(inside, output, given)
 
         return tf.cond(tied, shared, lambda: first)
+
+    @property
+    def _is_simple(self) -> bool:
+        """Whether average pooling gathers and spreads values exactly.
+
+        Windows lie side by side, and are divided by a power of two.
+        """
+        size = _each(self.size, 2)
+        number = math.prod(size)
+        apart = tuple(size) == tuple(_each(self.strides, 2) or size)
+        return apart and not self.same and number & (number - 1) == 0
 
     def _shared(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
@@ -212,6 +226,23 @@ class _Windows:
                 window[axis] = slice(first, first + stop, stride)
             places.append(x[tuple(window)])
         return places
+
+
+def _shared_apart(
+    x: tf.Tensor, output: tf.Tensor, given: tf.Tensor, size: list[int]
+) -> tf.Tensor:
+    """Ties share alike, in windows that lie side by side."""
+    number = float(math.prod(size))
+
+    def spread(values: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.AvgPoolGrad(
+            orig_input_shape=tf.shape(x), ksize=size, strides=size,
+            grad=values * tf.cast(number, values.dtype), padding="VALID",
+        )  # fmt: skip
+
+    equal = tf.cast(x == spread(output), given.dtype)
+    count = number * tf.nn.avg_pool2d(equal, size, size, "VALID")
+    return equal * spread(given / tf.cast(count, given.dtype))
 
 
 def _ties_apart(
