@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_explain.engine import batching, checks, diagnosis
 from keras_explain.engine.class_target import Class, as_target
 from keras_explain.engine.explanation import Explanation
+from keras_explain.engine.fusion import Compilation
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
 from keras_explain.engine.recording import record
@@ -89,7 +90,7 @@ class Explainer:
         self.layer = layer
         # With what is part of the key by identity, to keep it from being
         # taken for something new.
-        self._functions: dict[Any, tuple[Callable, Graph, Target]] = {}
+        self._functions: dict[Any, tuple] = {}
         self._specs: dict[Any, list[tf.TensorSpec]] = {}
         self._probabilities: bool | None = None
 
@@ -311,6 +312,7 @@ class Explainer:
         if key in self._functions:
             return self._functions[key][0]
         structure = (specs, *rest)
+        compilation = Compilation(tf.nest.flatten(inputs)[0].shape[0])
 
         def compute(*flat: tf.Tensor) -> dict[str, Any]:
             given, values, more = tf.nest.pack_sequence_as(structure, flat)
@@ -323,14 +325,15 @@ class Explainer:
                 extra=more,
                 probabilities=bool(self._probabilities),
             )
-            return self._results(self._bind(function), wanted)
+            with compilation.tracing(tf.nest.flatten(given)[0]):
+                return self._results(self._bind(function), wanted)
 
         with TRACE_LOCK, tf.init_scope():
             made = tf.function(compute, autograph=False)
             concrete = made.get_concrete_function(*tf.nest.flatten(structure))
             while len(self._functions) >= _MOST_FUNCTIONS:
                 self._functions.pop(next(iter(self._functions)))
-            self._functions[key] = (concrete, graph, target)
+            self._functions[key] = (concrete, graph, target, compilation)
         return concrete
 
     def _results(self, function: ScoreFunction, wanted: str) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_explain.engine.folding import Fold, affine
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap, linear_maps
 from keras_explain.engine.relevance import (
     Shares,
     connect,
     cut,
     later,
+    ratio,
     stabilized,
 )
 from keras_explain.engine.roles import feeds_non_negative
@@ -180,10 +182,11 @@ class _Division:
         parts: list[list[_Part]] = []
         if self.rule.composed and x.dtype == tf.float32:
             parts = self._parts(inside)
-            z = tf.add_n([p.output for group in parts for p in group])
+            outputs = [p.output for group in parts for p in group]
+            z = in_one_pass(_sum, *outputs, relu=self.relu)
         else:
             z = self.linear.run(inside, self.kernel, self.bias)
-        z = tf.nn.relu(z) if self.relu else z
+            z = tf.nn.relu(z) if self.relu else z
 
         def backward(upstream: tf.Tensor) -> Shares:
             return self._divide(inside, z, parts, upstream)
@@ -294,22 +297,24 @@ class _Division:
         """Divides relevance in proportion to the parts; returns the rest."""
         total = _signed_sum(parts)
         epsilon = self.rule.epsilon
+        # The output of a ReLU has the sign of a positive number.
+        plain = self.relu and self._is_plain(group.terms[0])
+        only = plain and len(parts) == 1
         if self._by(group):
-            bottom = total
+            share = given / total
             missing = tf.constant(group.sign * epsilon)
+        elif only:
+            share = ratio(given, total, epsilon, positive=True)
+            missing = tf.constant(epsilon)
         else:
-            # The output of a ReLU has the sign of a positive number.
-            plain = self.relu and self._is_plain(group.terms[0])
-            only = plain and len(parts) == 1
-            bottom = total + epsilon if only else stabilized(total, epsilon)
-            missing = bottom - total
-        ratio = given / bottom
+            share = ratio(given, total, epsilon)
+            missing = stabilized(total, epsilon) - total
         for part in parts:
-            flows.add(part, ratio)
+            flows.add(part, share)
             if part.bias is not None:
                 bias = self.linear.spread(part.bias, total.shape.rank)
                 missing += part.sign * bias
-        return ratio * missing
+        return share * missing
 
 
 class _Flows:
@@ -318,20 +323,30 @@ class _Flows:
     def __init__(self) -> None:
         self._by_input: dict[tuple[int, int, float], list[Any]] = {}
 
-    def add(self, part: _Part, ratio: tf.Tensor) -> None:
+    def add(self, part: _Part, given: tf.Tensor) -> None:
         key = (id(part.values), id(part.source), part.sign)
-        self._by_input.setdefault(key, []).append((part, ratio))
+        self._by_input.setdefault(key, []).append((part, given))
 
     def total(self) -> tf.Tensor:
         received = []
         for found in self._by_input.values():
-            parts, ratios = zip(*found, strict=True)
-            part = parts[0]
-            paths = [p.path for p in parts]
-            (down,) = tf.gradients(paths, part.source, list(ratios))
-            share = part.values * down
+            part = found[0][0]
+            down = [
+                tf.gradients(p.path, part.source, given)[0]
+                for p, given in found
+            ]
+            share = in_one_pass(_product, part.values, *down)
             received.append(share if part.sign > 0 else -share)
         return tf.add_n(received)
+
+
+def _sum(*terms: tf.Tensor, relu: bool) -> tf.Tensor:
+    total = tf.add_n(terms)
+    return tf.nn.relu(total) if relu else total
+
+
+def _product(values: tf.Tensor, *down: tf.Tensor) -> tf.Tensor:
+    return values * (tf.add_n(down) if len(down) > 1 else down[0])
 
 
 def _signed_sum(parts: list[_Part]) -> tf.Tensor:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_explain.engine.errors import message
+from keras_explain.engine.fusion import in_one_pass
 
 _LEAST_HALF = 1e-3
 
@@ -87,6 +88,31 @@ def later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """
     with tf.control_dependencies([upstream]):
         return tf.identity(tf.cast(tensor, tf.float32))
+
+
+def ratio(
+    relevance: tf.Tensor, z: tf.Tensor, epsilon: float, positive: bool = False
+) -> tf.Tensor:
+    """Returns relevance over `stabilized(z)`, in one pass where it pays.
+
+    Args:
+        relevance: Of the values.
+        z: The values.
+        epsilon: Stabilizer.
+        positive: Whether no value is negative.
+    """
+    made = _ratio_to_positive if positive else _ratio
+    return in_one_pass(made, relevance, z, epsilon=epsilon)
+
+
+def _ratio(relevance: tf.Tensor, z: tf.Tensor, epsilon: float) -> tf.Tensor:
+    return relevance / stabilized(z, epsilon)
+
+
+def _ratio_to_positive(
+    relevance: tf.Tensor, z: tf.Tensor, epsilon: float
+) -> tf.Tensor:
+    return relevance / (z + epsilon)
 
 
 def checked_epsilon(epsilon: float) -> float:

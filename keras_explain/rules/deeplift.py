@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from keras_explain.engine.composites import Composite, Selector, kinds, role
 from keras_explain.engine.folding import is_plain_relu
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import without_activation
 from keras_explain.engine.linear_rule import LinearRule
@@ -46,7 +46,7 @@ from keras_explain.rules.softmax_differences import (
     NormalizationDifference,
     SoftmaxDifference,
 )
-from keras_explain.rules.winner import Divide, winners
+from keras_explain.rules.winner_differences import WinnerDifference
 
 # Nonlinearities with a bounded third derivative: where the difference of the
 # inputs is small, the slope in the middle is better than a quotient of
@@ -69,8 +69,6 @@ _ELEMENTWISE = (
 _NODES = 16
 # Next to nothing, and yet a divisor.
 _TINY = 1e-37
-# What stands for a difference of none where a maximum is divided.
-_SMALL = 1e-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +125,24 @@ class _RescaleReLU(DifferenceRule):
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
-        sizes = tf.abs(x) + (tf.abs(r) + _TINY)
-        above = step.output + step.reference
-        return [upstream * (above / sizes)]
+        found = in_one_pass(
+            _rescaled, upstream, x, r,
+            otherwise=lambda: upstream * _slope(
+                x, r, step.output, step.reference
+            ),
+        )  # fmt: skip
+        return [found]
+
+
+def _slope(
+    x: tf.Tensor, r: tf.Tensor, y: tf.Tensor, y0: tf.Tensor
+) -> tf.Tensor:
+    return (y + y0) / (tf.abs(x) + (tf.abs(r) + _TINY))
+
+
+def _rescaled(upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
+    # ReLUs are cheaper to compute again than to read.
+    return upstream * _slope(x, r, tf.nn.relu(x), tf.nn.relu(r))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,94 +200,6 @@ def _of_number(step: Step, upstream: tf.Tensor) -> list[Any]:
     return Rescale.multiply(step, upstream)
 
 
-class _WinnerDifference(DifferenceRule):
-    """Maxima: what is won goes to the winner, what is lost to the former.
-
-    Where the maximum rose it is due to the input that is the maximum now,
-    where it fell to the one that was the maximum in the reference. Their
-    own differences are at least as large, so that no multiplier is larger
-    than what comes in. Ties share alike. Each sample stands for itself.
-    """
-
-    def prepared(self, place: Place) -> Held:
-        call = place.call
-        if call.kind == "Maximum" and len(place.signals) == 1:
-            return Rescale.prepared(place)  # of a number
-        rule = _PlacedWinner(winners(call.operation), _window(call.operation))
-        return held(rule, place)
-
-
-@dataclasses.dataclass(frozen=True)
-class _PlacedWinner(DifferenceRule):
-    """The rule at one call.
-
-    Attributes:
-        winners: Divides what maxima are given.
-        window: Size of windows that do not overlap, of which a value is
-            spread and gathered exactly by average pooling; else `None`.
-    """
-
-    winners: Divide
-    window: tuple[int, ...] | None = None
-
-    def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
-        y = step.output
-        difference = y - step.reference
-        # Where nothing changed it is the gradient: both differences are none
-        # there, and the same small number stands for them.
-        kept = tf.cast(difference == 0, tf.float32) * _SMALL
-        gained = upstream * (tf.nn.relu(difference) + kept)
-        fell = upstream * tf.minimum(difference, 0.0)
-        before = [
-            spread(r, x)
-            for x, r in zip(step.inputs, step.references, strict=True)
-        ]
-        if self.window:
-            return [self._apart(step, gained, fell)]
-        won = self.winners(step.inputs, y, gained)
-        lost = self.winners(before, spread(step.reference, y), fell)
-        found = []
-        for k, (x, r) in enumerate(zip(step.inputs, before, strict=True)):
-            away = x - r
-            away = tf.where(away == 0, _SMALL, away)
-            found.append((won[k] + lost[k]) / away)
-        return found
-
-    def _apart(
-        self, step: Step, gained: tf.Tensor, fell: tf.Tensor
-    ) -> tf.Tensor:
-        """The same in fewer steps; a shared reference stays one row."""
-        (x,), (r,) = step.inputs, step.references
-        size = [1, *(self.window or ()), 1]
-        (won,) = self.winners([x], step.output, gained)
-        if r.shape[0] == 1:
-            one = tf.ones_like(step.reference)
-            (where,) = self.winners([r], step.reference, one)
-            lost = where * tf.raw_ops.AvgPoolGrad(
-                orig_input_shape=tf.shape(x), ksize=size, strides=size,
-                grad=fell * float(math.prod(size)), padding="VALID",
-            )  # fmt: skip
-        else:
-            (lost,) = self.winners([r], step.reference, fell)
-        away = x - r
-        return (won + lost) / tf.where(away == 0, _SMALL, away)
-
-
-def _window(operation: Any) -> tuple[int, ...] | None:
-    """The windows of a max pooling if they are simple."""
-    if not isinstance(operation, keras.layers.MaxPooling2D):
-        return None
-    size, strides = tuple(operation.pool_size), tuple(operation.strides)
-    number = math.prod(size)
-    simple = (
-        size == strides
-        and operation.padding == "valid"
-        and operation.data_format == "channels_last"
-        and number & (number - 1) == 0
-    )
-    return size if simple else None
-
-
 @dataclasses.dataclass(frozen=True)
 class _Plain(ReadyRule):
     """The gradient as it is, of a layer that is known to be affine.
@@ -329,7 +254,8 @@ def difference_composite(*entries: tuple[Selector, Rule | None]) -> Composite:
     rest: tuple[tuple[Selector, Any], ...] = (
         (role("activation"), Rescale),
         (kinds(*_ELEMENTWISE), Rescale),
-        (role("winner"), _WinnerDifference()),
+        (_with_a_number, Rescale),
+        (role("winner"), WinnerDifference()),
         (role("product", "bilinear"), _Bilinear()),
         (_quotient, _Quotient()),
         (role("softmax"), SoftmaxDifference()),
@@ -338,6 +264,11 @@ def difference_composite(*entries: tuple[Selector, Rule | None]) -> Composite:
         (role("recurrent"), AveragedGradient()),
     )
     return Composite(((registry.is_registered, _Registered()), *entries, *rest))
+
+
+def _with_a_number(call: Call, graph: Graph) -> bool:
+    """Selects the larger of a signal and a number."""
+    return call.kind == "Maximum" and len(call.arguments) == 1
 
 
 def _quotient(call: Call, graph: Graph) -> bool:

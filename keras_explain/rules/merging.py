@@ -13,6 +13,7 @@ from keras_explain.engine.relevance import (
     Shares,
     checked_epsilon,
     later,
+    ratio,
     stabilized,
 )
 from keras_explain.engine.roles import role_of
@@ -65,11 +66,11 @@ class Norm(TensorRule):
             if self.positive:
                 inputs = [tf.nn.relu(x) for x in inputs]
             output = at.again(*inputs)
-        bottom = self.bottom(output)
-        ratio = tf.cast(relevance, tf.float32) / bottom
+        given = tf.cast(relevance, tf.float32)
+        share, missing = self.of_output(given, output)
         shares = []
         for x, down in zip(
-            inputs, tf.gradients(output, inputs, ratio), strict=True
+            inputs, tf.gradients(output, inputs, share), strict=True
         ):
             shares.append(None if down is None else x * down)
         constant = at.again(
@@ -78,11 +79,14 @@ class Norm(TensorRule):
                 for x, signal in zip(inputs, at.signals, strict=True)
             )
         )
-        return Shares(shares, [ratio * (bottom - output + constant)])
+        return Shares(shares, [share * (missing + constant)])
 
-    def bottom(self, output: tf.Tensor) -> tf.Tensor:
-        """The denominator."""
-        return stabilized(output, self.epsilon)
+    def of_output(
+        self, given: tf.Tensor, output: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What comes in over the denominator, and what that has too much."""
+        missing = stabilized(output, self.epsilon) - output
+        return ratio(given, output, self.epsilon), missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +96,12 @@ class _NormReLU(Norm):
     def finish(self, output: tf.Tensor) -> tf.Tensor:
         return tf.nn.relu(output)
 
-    def bottom(self, output: tf.Tensor) -> tf.Tensor:
-        return tf.nn.relu(output) + self.epsilon
+    def of_output(
+        self, given: tf.Tensor, output: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        top = tf.nn.relu(output)
+        missing = top + self.epsilon - output
+        return ratio(given, top, self.epsilon, positive=True), missing
 
 
 class _Moving(TensorRule):

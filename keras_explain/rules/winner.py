@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.relevance import Shares
 from keras_explain.engine.rules import (
     Division,
@@ -130,10 +131,25 @@ class _Windows:
         if len(_spatial(x, self.channels_first)) == 2 and not (
             self.channels_first
         ):
-            return [self._first_unless_tied(x, output, given)]
+            return [self._in_pictures(x, output, given)]
         with tf.control_dependencies([given]):
             x = tf.identity(x)
-        return [self._shared(x, output, given)]
+        return [self.shared(x, output, given)]
+
+    def _in_pictures(
+        self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
+    ) -> tf.Tensor:
+        def otherwise() -> tf.Tensor:
+            return self._first_unless_tied(x, output, given)
+
+        if not self.lie_apart:
+            return in_one_pass(
+                _shared, x, output, given, windows=self, otherwise=otherwise
+            )
+        return in_one_pass(
+            _shared_in_one_pass, x, output, given,
+            size=tuple(_each(self.size, 2)), otherwise=otherwise,
+        )  # fmt: skip
 
     def _first_unless_tied(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
@@ -158,25 +174,22 @@ class _Windows:
             tied = _ties(pool, padded, top, given, self._covered(x, output))
 
         def shared() -> tf.Tensor:
-            if self._is_simple:
+            number = math.prod(size)
+            # Then average pooling gathers and spreads values exactly.
+            if self.lie_apart and number & (number - 1) == 0:
                 return _shared_apart(x, output, given, size)
             inside = tf.identity(x)  # of the branch, to differentiate there
-            return self._shared(inside, output, given)
+            return self.shared(inside, output, given)
 
         return tf.cond(tied, shared, lambda: first)
 
     @property
-    def _is_simple(self) -> bool:
-        """Whether average pooling gathers and spreads values exactly.
+    def lie_apart(self) -> bool:
+        """Whether windows on pictures lie side by side."""
+        size = tuple(_each(self.size, 2))
+        return not self.same and size == tuple(_each(self.strides, 2) or size)
 
-        Windows lie side by side, and are divided by a power of two.
-        """
-        size = _each(self.size, 2)
-        number = math.prod(size)
-        apart = tuple(size) == tuple(_each(self.strides, 2) or size)
-        return apart and not self.same and number & (number - 1) == 0
-
-    def _shared(
+    def shared(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
         places = self._places(x, output)
@@ -228,6 +241,12 @@ class _Windows:
         return places
 
 
+def _shared(
+    x: tf.Tensor, output: tf.Tensor, given: tf.Tensor, windows: _Windows
+) -> tf.Tensor:
+    return windows.shared(x, output, given)
+
+
 def _shared_apart(
     x: tf.Tensor, output: tf.Tensor, given: tf.Tensor, size: list[int]
 ) -> tf.Tensor:
@@ -243,6 +262,52 @@ def _shared_apart(
     equal = tf.cast(x == spread(output), given.dtype)
     count = number * tf.nn.avg_pool2d(equal, size, size, "VALID")
     return equal * spread(given / tf.cast(count, given.dtype))
+
+
+def _shared_in_one_pass(
+    x: tf.Tensor, output: tf.Tensor, given: tf.Tensor, size: tuple[int, ...]
+) -> tf.Tensor:
+    """The same as sums over windows, which are slow as single operations."""
+    windows = Apart(tf.shape(x), tf.shape(output), size)
+    equal = tf.cast(windows.of(x) == windows.one(output), given.dtype)
+    number = tf.reduce_sum(equal, windows.axes, keepdims=True)
+    return windows.back(equal * (windows.one(given) / number))
+
+
+class Apart:
+    """Windows on pictures that lie side by side, with axes of their own.
+
+    Args:
+        shape: Of the pictures.
+        pooled: Shape of what is pooled.
+        size: Of a window.
+    """
+
+    axes = (2, 4)
+
+    def __init__(
+        self, shape: tf.Tensor, pooled: tf.Tensor, size: tuple[int, ...]
+    ):
+        self.shape = shape
+        self.number = pooled[1], pooled[2]
+        self.size = size
+
+    def of(self, x: tf.Tensor) -> tf.Tensor:
+        """`(batch, rows, height, columns, width, channels)` of pictures."""
+        (m, n), (height, width) = self.number, self.size
+        x = x[:, : m * height, : n * width]
+        return tf.reshape(x, [tf.shape(x)[0], m, height, n, width, x.shape[3]])
+
+    def one(self, values: tf.Tensor) -> tf.Tensor:
+        """What there is one of for each window, to broadcast."""
+        return tf.expand_dims(tf.expand_dims(values, 2), 4)
+
+    def back(self, windows: tf.Tensor) -> tf.Tensor:
+        """The pictures again; what no window reaches is zero."""
+        inside = [self.number[k] * self.size[k] for k in range(2)]
+        x = tf.reshape(windows, [-1, *inside, windows.shape[-1]])
+        left = [self.shape[k + 1] - inside[k] for k in range(2)]
+        return tf.pad(x, [(0, 0), (0, left[0]), (0, left[1]), (0, 0)])
 
 
 def _ties_apart(
