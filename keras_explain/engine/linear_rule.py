@@ -208,25 +208,7 @@ class _Division:
             for group in self.groups
         ]
 
-    def _scale(self, group: Group) -> float:
-        """What a group's kernels are multiplied by on the way back.
-
-        It saves a pass over the outputs of a convolution, which are many
-        more than its weights.
-        """
-        return group.share if self.kernel.shape.rank > 2 else 1.0
-
     def _part(
-        self, group: Group, term: Term, x: tf.Tensor, known: Any
-    ) -> _Part:
-        part = self._plain_part(group, term, x, known)
-        scale = self._scale(group)
-        if scale == 1:
-            return part
-        kernel = scale * term.weights(self.kernel)
-        return part._replace(path=self.linear.run(part.source, kernel, None))
-
-    def _plain_part(
         self, group: Group, term: Term, x: tf.Tensor, known: Any
     ) -> _Part:
         bias = self.bias
@@ -277,12 +259,10 @@ class _Division:
             parts = self._parts(later(x, upstream), known)
         lost, flows = [], _Flows()
         for group, found in zip(self.groups, parts, strict=True):
-            left = group.share / self._scale(group)
-            given = left * relevance if left != 1 else relevance
+            given = relevance
             if group.gate:
                 given *= tf.cast(group.gate * z > 0, tf.float32)
-            rest = self._share(group, found, given, flows)
-            lost.append(self._scale(group) * rest)
+            lost.append(self._share(group, found, given, flows))
         if any(group.gate for group in self.groups):
             lost.append(relevance * tf.cast(z == 0, tf.float32))
         return Shares([flows.total()], lost)
@@ -297,17 +277,16 @@ class _Division:
         """Divides relevance in proportion to the parts; returns the rest."""
         total = _signed_sum(parts)
         epsilon = self.rule.epsilon
-        # The output of a ReLU has the sign of a positive number.
-        plain = self.relu and self._is_plain(group.terms[0])
-        only = plain and len(parts) == 1
         if self._by(group):
-            share = given / total
+            share = ratio(given, total, 0.0, share=group.share)
             missing = tf.constant(group.sign * epsilon)
-        elif only:
-            share = ratio(given, total, epsilon, positive=True)
-            missing = tf.constant(epsilon)
         else:
-            share = ratio(given, total, epsilon)
+            # The output of a ReLU has the sign of a positive number.
+            plain = self.relu and self._is_plain(group.terms[0])
+            share = ratio(
+                given, total, epsilon, share=group.share,
+                positive=plain and len(parts) == 1,
+            )  # fmt: skip
             missing = stabilized(total, epsilon) - total
         for part in parts:
             flows.add(part, share)

@@ -91,28 +91,39 @@ def later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
 
 
 def ratio(
-    relevance: tf.Tensor, z: tf.Tensor, epsilon: float, positive: bool = False
+    relevance: tf.Tensor,
+    z: tf.Tensor,
+    epsilon: float,
+    *,
+    positive: bool = False,
+    share: float = 1.0,
 ) -> tf.Tensor:
-    """Returns relevance over `stabilized(z)`, in one pass where it pays.
+    """Returns `share * relevance / stabilized(z)`.
 
     Args:
         relevance: Of the values.
         z: The values.
-        epsilon: Stabilizer.
+        epsilon: Stabilizer; 0 if `z` needs none.
         positive: Whether no value is negative.
+        share: Which part of the relevance is divided.
     """
-    made = _ratio_to_positive if positive else _ratio
-    return in_one_pass(made, relevance, z, epsilon=epsilon)
+    if share == 1 and not epsilon:
+        return relevance / z
+    return in_one_pass(
+        _ratio, relevance, z, epsilon=epsilon, positive=positive, share=share
+    )
 
 
-def _ratio(relevance: tf.Tensor, z: tf.Tensor, epsilon: float) -> tf.Tensor:
-    return relevance / stabilized(z, epsilon)
-
-
-def _ratio_to_positive(
-    relevance: tf.Tensor, z: tf.Tensor, epsilon: float
+def _ratio(
+    relevance: tf.Tensor,
+    z: tf.Tensor,
+    epsilon: float,
+    positive: bool,
+    share: float,
 ) -> tf.Tensor:
-    return relevance / (z + epsilon)
+    if epsilon:
+        z = z + epsilon if positive else stabilized(z, epsilon)
+    return (relevance if share == 1 else share * relevance) / z
 
 
 def checked_epsilon(epsilon: float) -> float:
