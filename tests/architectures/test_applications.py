@@ -49,7 +49,19 @@ def test_no_family_is_missing():
     assert found <= set(FAMILIES)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# A minute each: they are long to build and to trace.
+LONG = {"inception_resnet_v2", "nasnet"}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=pytest.mark.slow)
+        if family in LONG
+        else family
+        for family in FAMILIES
+    ],
+)
 def test_family(family):
     name, size, layer, has_relu, gap = FAMILIES[family]
     keras.utils.set_random_seed(0)

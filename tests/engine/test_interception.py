@@ -49,7 +49,17 @@ def assert_same(before, after):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+# They stand for the others where time is short.
+QUICK = {"functional", "subclassed", "nested"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in zoo.names()
+    ],
+)
 def test_no_trace_after_success(name):
     specimen = zoo.build(name)
     specimen.model(specimen.inputs)  # Keras keeps a dropout mask of a call
