@@ -7,7 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_explain.cli import images, labels, models, store, terminal
+from keras_explain.cli import (
+    images,
+    interruption,
+    labels,
+    models,
+    store,
+    terminal,
+)
 from keras_explain.cli.failures import (
     DONE,
     INTERRUPTED,
@@ -130,7 +137,10 @@ class _Work:
         self.successes = 0
 
     def explain(self, paths: Sequence[Path]) -> None:
-        with terminal.progress("Images", len(paths)) as advance:
+        with (
+            terminal.progress("Images", len(paths)) as advance,
+            interruption.between_steps() as check,
+        ):
             for batch in self._batches(paths, advance):
                 try:
                     self._batch(batch)
@@ -140,6 +150,7 @@ class _Work:
                     raise
                 for path, _, _ in batch:
                     advance(path.name)
+                check()
 
     def _batches(
         self, paths: Sequence[Path], advance: terminal.Advance

@@ -4,6 +4,9 @@ import re
 import signal
 import time
 
+import pytest
+
+from keras_explain.cli.interruption import between_steps
 from tests.cli.conftest import start, write_picture
 
 
@@ -83,3 +86,23 @@ def test_what_a_killed_run_left_is_cleared(run, model_file, pictures, out):
     assert run(*command)[0] == 0
     assert result.exists()
     assert not [p for p in out.rglob("*") if ".part" in p.name]
+
+
+def test_the_second_interrupt_does_not_wait(capfd):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with between_steps() as check:
+            check()
+            signal.raise_signal(signal.SIGINT)
+            assert "Ctrl-C again stops at once" in capfd.readouterr().err
+            with pytest.raises(KeyboardInterrupt):
+                check()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with between_steps() as check:  # as under `nohup`
+            signal.raise_signal(signal.SIGINT)
+            check()
+    finally:
+        signal.signal(signal.SIGINT, previous)
