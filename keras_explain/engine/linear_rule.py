@@ -164,7 +164,6 @@ class _Division:
         self.linear = linear
         self.non_negative = non_negative
         self.relu = relu
-        self.kernel, self.bias = linear.parameters()
         # Behind a closed ReLU no relevance comes back.
         self.groups = [
             dataclasses.replace(group, terms=self._present(group))
@@ -177,8 +176,19 @@ class _Division:
         absent = negative if self.non_negative else None
         return tuple(t for t in group.terms if t.inputs is not absent)
 
+    def _read(self, after: tf.Tensor) -> None:
+        """Reads the weights, not before a tensor is there.
+
+        Weights that are folded or modified are made where they are used, one
+        layer at a time, and again on the way back: all at once they take as
+        much memory as the model.
+        """
+        with tf.control_dependencies([after]):
+            self.kernel, self.bias = self.linear.parameters()
+
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
+        self._read(inside)
         parts: list[list[_Part]] = []
         if self.rule.composed and x.dtype == tf.float32:
             parts = self._parts(inside)
@@ -217,9 +227,10 @@ class _Division:
             bias = None if gone else term.bias(bias)
         if known is not None and self._is_plain(term):
             x, z = known
-            source = z.op.inputs[0] if self.relu else z
-            return _Part(x, z, source, x, bias, term.sign)
-        kernel = term.weights(self.kernel)
+            path = self.linear.run(x, self.kernel, None)
+            return _Part(x, z, path, x, bias, term.sign)
+        with tf.control_dependencies([x]):
+            kernel = term.weights(self.kernel)
         with_epsilon = bias
         if term is group.terms[0] and self._by(group):
             # A stabilizer of known sign costs nothing as part of the bias.
@@ -255,6 +266,7 @@ class _Division:
     ) -> Shares:
         relevance = tf.cast(upstream, tf.float32)
         if not parts:
+            self._read(upstream)
             known = (x, z) if z.dtype == tf.float32 else None
             parts = self._parts(later(x, upstream), known)
         lost, flows = [], _Flows()
