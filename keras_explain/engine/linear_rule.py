@@ -27,7 +27,7 @@ from keras_explain.engine.relevance import (
     stabilized,
 )
 from keras_explain.engine.roles import feeds_non_negative
-from keras_explain.engine.rules import Place, ReadyRule
+from keras_explain.engine.rules import Place, ReadyRule, pulled
 from keras_explain.engine.terms import (
     CONSTANT,
     Bound,
@@ -129,15 +129,15 @@ class _Part(NamedTuple):
     Attributes:
         values: Its modified input.
         output: What it makes of it, the bias included.
-        path: What is differentiated.
-        source: With respect to what.
+        kernel: Its modified kernel.
+        source: Has the shape of what it is differentiated for.
         bias: Its modified bias, or `None`.
         sign: What it counts.
     """
 
     values: tf.Tensor
     output: tf.Tensor
-    path: tf.Tensor
+    kernel: tf.Tensor
     source: tf.Tensor
     bias: tf.Tensor | None
     sign: float
@@ -204,14 +204,14 @@ class _Division:
         return connect(z, [x], backward, sink)
 
     def _parts(
-        self, x: tf.Tensor, known: tuple[tf.Tensor, tf.Tensor] | None = None
+        self, x: tf.Tensor, known: tf.Tensor | None = None
     ) -> list[list[_Part]]:
         """The parts of each group.
 
         Args:
             x: The input.
-            known: Input and output of the forward pass, to take where they
-                are what a part would be.
+            known: Output of the forward pass, to take where it is what a
+                part would make.
         """
         return [
             [self._part(group, term, x, known) for term in group.terms]
@@ -219,16 +219,14 @@ class _Division:
         ]
 
     def _part(
-        self, group: Group, term: Term, x: tf.Tensor, known: Any
+        self, group: Group, term: Term, x: tf.Tensor, known: tf.Tensor | None
     ) -> _Part:
         bias = self.bias
         if bias is not None:
             gone = self.rule.zero_bias or term.bias is none
             bias = None if gone else term.bias(bias)
         if known is not None and self._is_plain(term):
-            x, z = known
-            path = self.linear.run(x, self.kernel, None)
-            return _Part(x, z, path, x, bias, term.sign)
+            return _Part(x, known, self.kernel, x, bias, term.sign)
         with tf.control_dependencies([x]):
             kernel = term.weights(self.kernel)
         with_epsilon = bias
@@ -237,15 +235,35 @@ class _Division:
             with_epsilon = self.linear.no_bias() if bias is None else bias
             with_epsilon += self._by(group) * self.rule.epsilon
         if isinstance(term.inputs, Bound) or term.inputs in CONSTANT:
-            # One row stands for the batch; its path does not depend on it.
-            values = term.inputs(x[:1])
-            path = self.linear.run(x, kernel, None)
+            values = term.inputs(x[:1])  # one row stands for the batch
             output = self.linear.run(values, kernel, with_epsilon)
-            return _Part(values, output, path, x, bias, term.sign)
+            return _Part(values, output, kernel, x, bias, term.sign)
         keeps = self.non_negative and term.inputs is positive
         values = x if keeps else term.inputs(x)
         output = self.linear.run(values, kernel, with_epsilon)
-        return _Part(values, output, output, values, bias, term.sign)
+        return _Part(values, output, kernel, values, bias, term.sign)
+
+    def _renewed(
+        self, parts: list[list[_Part]], upstream: tf.Tensor
+    ) -> list[list[_Part]]:
+        """Parts of the forward pass, with kernels made on the way back.
+
+        They do not have to be held between. Those of dense layers can be
+        larger than all activations, and are not made twice.
+        """
+        if self.kernel.shape.rank <= 2:
+            return parts
+        self._read(upstream)
+        renewed = []
+        for group, found in zip(self.groups, parts, strict=True):
+            kernels = [term.weights(self.kernel) for term in group.terms]
+            renewed.append(
+                [
+                    part._replace(kernel=kernel)
+                    for part, kernel in zip(found, kernels, strict=True)
+                ]
+            )
+        return renewed
 
     def _by(self, group: Group) -> int:
         """The sign of the stabilizer if it goes with the bias, else 0."""
@@ -265,11 +283,13 @@ class _Division:
         upstream: tf.Tensor,
     ) -> Shares:
         relevance = tf.cast(upstream, tf.float32)
-        if not parts:
+        if parts:
+            parts = self._renewed(parts, upstream)
+        else:
             self._read(upstream)
-            known = (x, z) if z.dtype == tf.float32 else None
+            known = z if z.dtype == tf.float32 else None
             parts = self._parts(later(x, upstream), known)
-        lost, flows = [], _Flows()
+        lost, flows = [], _Flows(self.linear)
         for group, found in zip(self.groups, parts, strict=True):
             given = relevance
             if group.gate:
@@ -311,7 +331,8 @@ class _Division:
 class _Flows:
     """Collects what flows back, to differentiate each input once."""
 
-    def __init__(self) -> None:
+    def __init__(self, linear: LinearMap):
+        self.linear = linear
         self._by_input: dict[tuple[int, int, float], list[Any]] = {}
 
     def add(self, part: _Part, given: tf.Tensor) -> None:
@@ -322,13 +343,16 @@ class _Flows:
         received = []
         for found in self._by_input.values():
             part = found[0][0]
-            down = [
-                tf.gradients(p.path, part.source, given)[0]
-                for p, given in found
-            ]
+            down = [self._pulled(p, given) for p, given in found]
             share = in_one_pass(_product, part.values, *down)
             received.append(share if part.sign > 0 else -share)
         return tf.add_n(received)
+
+    def _pulled(self, part: _Part, given: tf.Tensor) -> tf.Tensor:
+        def path(x: tf.Tensor) -> tf.Tensor:
+            return self.linear.run(x, part.kernel, None)
+
+        return pulled(path, [part.source], given)[0]
 
 
 def _sum(*terms: tf.Tensor, relu: bool) -> tf.Tensor:

@@ -198,6 +198,22 @@ class Folded(ReadyRule):
         return args[0]
 
 
+def pulled(
+    function: Callable[..., tf.Tensor],
+    inputs: Sequence[tf.Tensor],
+    given: tf.Tensor,
+) -> list[tf.Tensor | None]:
+    """Returns the gradient of a function, without a look at the model.
+
+    TensorFlow looks at all that depends on what it differentiates for, which
+    for a tensor of the model is the rest of the model: to trace a deep one
+    would take minutes. Of copies nothing else depends. For functions whose
+    gradient does not need their value, which then is not computed again.
+    """
+    copies = [tf.identity(x) for x in inputs]
+    return tf.gradients(function(*copies), copies, given)
+
+
 class Division(NamedTuple):
     """A call whose relevance is to be divided among its arguments.
 
@@ -215,6 +231,10 @@ class Division(NamedTuple):
     output: tf.Tensor
     again: Callable[..., tf.Tensor]
     rerun: Callable[..., Any]
+
+    def pull(self, given: tf.Tensor) -> list[tf.Tensor | None]:
+        """What the plain gradient passes to the inputs."""
+        return pulled(self.again, self.inputs, given)
 
 
 class TensorRule:

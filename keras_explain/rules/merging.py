@@ -23,6 +23,7 @@ from keras_explain.engine.rules import (
     PlacedTensorRule,
     Rule,
     TensorRule,
+    pulled,
 )
 from keras_explain.rules.lrp import Epsilon, ZPlus
 
@@ -70,7 +71,7 @@ class Norm(TensorRule):
         share, missing = self.of_output(given, output)
         shares = []
         for x, down in zip(
-            inputs, tf.gradients(output, inputs, share), strict=True
+            inputs, pulled(at.again, inputs, share), strict=True
         ):
             shares.append(None if down is None else x * down)
         constant = at.again(
@@ -118,7 +119,7 @@ class _Moving(TensorRule):
         return PlacedTensorRule(self, place.signals)
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        shares = tf.gradients(at.output, at.inputs, relevance)
+        shares = at.pull(relevance)
         kept = [
             -share
             for share, signal in zip(shares, at.signals, strict=True)
