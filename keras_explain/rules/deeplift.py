@@ -185,7 +185,7 @@ class _Quotient(DifferenceRule):
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         if len(step.inputs) < 2:  # of a number
-            return _of_number(step, upstream)
+            return Rescale.multiply(step, upstream)
         (a, b), (a0, b0) = step.inputs, step.references
         to_a = upstream * (1 / b + 1 / b0) / 2
         to_b = -upstream * (a + a0) / (2 * b * b0)
@@ -193,11 +193,6 @@ class _Quotient(DifferenceRule):
             tf.gradients(spread(x, given), x, given)[0]
             for x, given in ((a, to_a), (b, to_b))
         ]
-
-
-def _of_number(step: Step, upstream: tf.Tensor) -> list[Any]:
-    """A number divided by the signal, which acts on each value alone."""
-    return Rescale.multiply(step, upstream)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -252,16 +252,27 @@ def _shared_apart(
 ) -> tf.Tensor:
     """Ties share alike, in windows that lie side by side."""
     number = float(math.prod(size))
-
-    def spread(values: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.AvgPoolGrad(
-            orig_input_shape=tf.shape(x), ksize=size, strides=size,
-            grad=values * tf.cast(number, values.dtype), padding="VALID",
-        )  # fmt: skip
-
-    equal = tf.cast(x == spread(output), given.dtype)
+    equal = tf.cast(x == spread_apart(output, x, size), given.dtype)
     count = number * tf.nn.avg_pool2d(equal, size, size, "VALID")
-    return equal * spread(given / tf.cast(count, given.dtype))
+    each = given / tf.cast(count, given.dtype)
+    return equal * spread_apart(each, x, size)
+
+
+def spread_apart(
+    values: tf.Tensor, like: tf.Tensor, size: list[int]
+) -> tf.Tensor:
+    """Gives every place of a window its value.
+
+    Args:
+        values: One for each window; the windows lie side by side.
+        like: A tensor of the shape of the pictures.
+        size: Of a window, for all four axes.
+    """
+    number = tf.cast(float(math.prod(size)), values.dtype)
+    return tf.raw_ops.AvgPoolGrad(
+        orig_input_shape=tf.shape(like), ksize=size, strides=size,
+        grad=values * number, padding="VALID",
+    )  # fmt: skip
 
 
 def _shared_in_one_pass(

@@ -18,7 +18,7 @@ from keras_explain.rules.differences import (
     held,
     spread,
 )
-from keras_explain.rules.winner import Apart, Divide, winners
+from keras_explain.rules.winner import Apart, Divide, spread_apart, winners
 
 # What stands for a difference of none.
 _SMALL = 1e-20
@@ -83,10 +83,7 @@ class _PlacedWinner(DifferenceRule):
         if r.shape[0] == 1:
             one = tf.ones_like(step.reference)
             (where,) = self.winners([r], step.reference, one)
-            lost = where * tf.raw_ops.AvgPoolGrad(
-                orig_input_shape=tf.shape(x), ksize=size, strides=size,
-                grad=fell * float(math.prod(size)), padding="VALID",
-            )  # fmt: skip
+            lost = where * spread_apart(fell, x, size)
         else:
             (lost,) = self.winners([r], step.reference, fell)
         return (won + lost) / _away(x, r)

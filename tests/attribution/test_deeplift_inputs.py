@@ -17,6 +17,7 @@ from keras_explain.rules import Norm, Pass, registry
 from tests import zoo
 from tests.laws.difference_nets import (
     NETS,
+    RANDOM,
     background,
     linear_model,
     net,
@@ -25,11 +26,7 @@ from tests.laws.difference_nets import (
     sums,
 )
 
-# Of random networks some are dead, or sure of themselves.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The map of"),
-    pytest.mark.filterwarnings("ignore:The softmax is saturated"),
-]
+pytestmark = RANDOM
 
 
 class Swoosh(layers.Layer):

@@ -10,15 +10,7 @@ from keras import layers, ops
 
 import keras_explain as ke
 from keras_explain import rules
-
-
-def chain(*stack, shape=(5,)):
-    return keras.Sequential([keras.Input(shape), *stack])
-
-
-def vectors(count=2, size=5):
-    x = np.random.default_rng(0).normal(size=(count, size))
-    return x.astype("float32")
+from tests.attribution.test_relevance import chain, vectors
 
 
 class Square(layers.Layer):

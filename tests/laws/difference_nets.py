@@ -7,11 +7,18 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import layers, ops
 
 import keras_explain as ke
 from tests import zoo
+
+# Of random networks some are dead, or sure of themselves.
+RANDOM = [
+    pytest.mark.filterwarnings("ignore:The map of"),
+    pytest.mark.filterwarnings("ignore:The softmax is saturated"),
+]
 
 
 def randomized(model, scale=0.5):

@@ -13,6 +13,7 @@ from keras_explain.attribution.deeplift import DeepLIFT
 from tests import zoo
 from tests.laws.difference_nets import (
     NETS,
+    RANDOM,
     net,
     pictures,
     randomized,
@@ -21,11 +22,7 @@ from tests.laws.difference_nets import (
     sums,
 )
 
-# Of random networks some are dead, or sure of themselves.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The map of"),
-    pytest.mark.filterwarnings("ignore:The softmax is saturated"),
-]
+pytestmark = RANDOM
 RULES = ["rescale", "reveal_cancel", "genomics_default"]
 
 

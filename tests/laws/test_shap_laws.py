@@ -10,6 +10,7 @@ from keras_explain.attribution.deeplift import DeepLIFT, DeepSHAP
 from keras_explain.attribution.gradient_shap import GradientSHAP
 from tests import zoo
 from tests.laws.difference_nets import (
+    RANDOM,
     background,
     linear_model,
     randomized,
@@ -18,11 +19,7 @@ from tests.laws.difference_nets import (
     sums,
 )
 
-# Of random networks some are dead, or sure of themselves.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The map of"),
-    pytest.mark.filterwarnings("ignore:The softmax is saturated"),
-]
+pytestmark = RANDOM
 
 
 def test_deep_shap_is_the_mean_over_the_background():
