@@ -123,15 +123,15 @@ class _RescaleReLU(DifferenceRule):
     has the gradient there.
     """
 
+    early = True
+
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
-        found = in_one_pass(
-            _rescaled, upstream, x, r,
-            otherwise=lambda: upstream * _slope(
-                x, r, step.output, step.reference
-            ),
+        slope = in_one_pass(
+            _rescaled, x, r,
+            otherwise=lambda: _slope(x, r, step.output, step.reference),
         )  # fmt: skip
-        return [found]
+        return [upstream * slope]
 
 
 def _slope(
@@ -140,9 +140,9 @@ def _slope(
     return (y + y0) / (tf.abs(x) + (tf.abs(r) + _TINY))
 
 
-def _rescaled(upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
+def _rescaled(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
     # ReLUs are cheaper to compute again than to read.
-    return upstream * _slope(x, r, tf.nn.relu(x), tf.nn.relu(r))
+    return _slope(x, r, tf.nn.relu(x), tf.nn.relu(r))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,6 +132,8 @@ class DifferenceRule:
 
     splits = False
     reads = ""
+    # Whether it makes a factor that can be had before the way back.
+    early = False
 
     def prepared(self, place: Place) -> Any:
         return held(self, place)
@@ -197,7 +199,11 @@ class _Against(TensorRule):
         # References are looked up on the way back: the run on them may come
         # after the one on the inputs.
         seen = self.kept.seen(self.key)
-        inputs = [later(x, relevance) for x in at.inputs]
+        early = self.rule.early
+        inputs = [
+            tf.cast(x, tf.float32) if early else later(x, relevance)
+            for x in at.inputs
+        ]
         references = [
             tf.cast(self.kept.like(r, x), tf.float32)
             for r, x in zip(seen.inputs, inputs, strict=True)
