@@ -54,55 +54,75 @@ class Norm(TensorRule):
             # Which may hold an activation, that is a call of its own then.
             made = ZPlus if self.positive else Epsilon
             return made(self.epsilon).prepared(place)
-        rule = _NormReLU(self.epsilon, self.positive)
-        return PlacedTensorRule(
-            rule if place.fold.relu else self, place.signals
-        )
-
-    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        if not self.positive and at.output.dtype == tf.float32:
-            inputs, output = at.inputs, at.output
-        else:
-            inputs = [later(x, relevance) for x in at.inputs]
-            if self.positive:
-                inputs = [tf.nn.relu(x) for x in inputs]
-            output = at.again(*inputs)
-        given = tf.cast(relevance, tf.float32)
-        share, missing = self.of_output(given, output)
-        shares = []
-        for x, down in zip(
-            inputs, pulled(at.again, inputs, share), strict=True
-        ):
-            shares.append(None if down is None else x * down)
-        constant = at.again(
-            *(
-                tf.zeros_like(x) if signal else x
-                for x, signal in zip(inputs, at.signals, strict=True)
-            )
-        )
-        return Shares(shares, [share * (missing + constant)])
-
-    def of_output(
-        self, given: tf.Tensor, output: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What comes in over the denominator, and what that has too much."""
-        missing = stabilized(output, self.epsilon) - output
-        return ratio(given, output, self.epsilon), missing
+        rule = _PlacedNorm(self, place.fold.relu, _is_homogeneous(place))
+        return PlacedTensorRule(rule, place.signals)
 
 
 @dataclasses.dataclass(frozen=True)
-class _NormReLU(Norm):
-    """`Norm` with the ReLU behind it folded in."""
+class _PlacedNorm(TensorRule):
+    """`Norm` at one call.
+
+    Attributes:
+        rule: The rule.
+        relu: Whether the ReLU behind it is folded in.
+        homogeneous: Whether inputs of zero are known to make zero.
+    """
+
+    rule: Norm
+    relu: bool
+    homogeneous: bool
 
     def finish(self, output: tf.Tensor) -> tf.Tensor:
-        return tf.nn.relu(output)
+        return tf.nn.relu(output) if self.relu else output
 
-    def of_output(
+    def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        inputs = [later(x, relevance) for x in at.inputs]
+        if self.rule.positive:
+            inputs = [tf.nn.relu(x) for x in inputs]
+        known = at.output.dtype == tf.float32 and not self.rule.positive
+        # What a folded ReLU cuts nobody else holds: to add again takes less
+        # memory than to keep it.
+        output = at.output if known and not self.relu else at.again(*inputs)
+        given = tf.cast(relevance, tf.float32)
+        share, missing = self._of_output(given, output)
+        shares = [
+            None if down is None else x * down
+            for x, down in zip(
+                inputs, pulled(at.again, inputs, share), strict=True
+            )
+        ]
+        if not self.homogeneous:
+            missing += at.again(
+                *(
+                    tf.zeros_like(x) if signal else x
+                    for x, signal in zip(inputs, at.signals, strict=True)
+                )
+            )
+        return Shares(shares, [share * missing])
+
+    def _of_output(
         self, given: tf.Tensor, output: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        top = tf.nn.relu(output)
-        missing = top + self.epsilon - output
-        return ratio(given, top, self.epsilon, positive=True), missing
+        """What comes in over the denominator, and what that has too much."""
+        epsilon = self.rule.epsilon
+        if self.relu:
+            top = tf.nn.relu(output)
+            share = ratio(given, top, epsilon, positive=True)
+            return share, top + epsilon - output
+        missing = stabilized(output, epsilon) - output
+        return ratio(given, output, epsilon), missing
+
+
+_POOLINGS = ("AveragePool", "GlobalAverage", "AdaptiveAverage")
+
+
+def _is_homogeneous(place: Place) -> bool:
+    """Whether a call is a sum or a mean of signals and of nothing else."""
+    kind = place.call.kind
+    if kind.startswith(_POOLINGS):
+        return True
+    sums = kind in ("Add", "Subtract", "Average") and len(place.signals) > 1
+    return sums and all(place.signals)
 
 
 class _Moving(TensorRule):
