@@ -69,6 +69,9 @@ class LinearMap:
             the kernel; `None` if there is none.
         inputs: The same for the input channels.
         channels_first: Whether the channels of `z` are its second axis.
+        dense: Whether `f` is `x W + b`.
+        behind: An affine map of each output channel that follows; `run`
+            leaves it out.
     """
 
     run: Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
@@ -77,16 +80,23 @@ class LinearMap:
     outputs: tuple[int, ...] | None
     inputs: tuple[int, ...] | None
     channels_first: bool = False
+    dense: bool = False
+    behind: Affine | None = None
 
     @property
     def takes_bias(self) -> bool:
         """Whether a bias can be handed in where the layer has none."""
         return self.bias is not None or self.outputs is not None
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether anything is added at last."""
+        return self.bias is not None or self.behind is not None
+
     def no_bias(self) -> tf.Tensor:
         """Returns a bias of zeros."""
         if self.bias is not None:
-            return tf.zeros_like(tf.cast(self.bias(), tf.float32))
+            return tf.zeros_like(self.bias())
         kernel = self.kernel().shape
         axes = [k for k, size in enumerate(self.outputs or ()) if size != 1]
         return tf.zeros([int(np.prod([kernel[k] for k in axes]))])
@@ -98,22 +108,31 @@ class LinearMap:
         return tf.reshape(bias, [-1] + [1] * (rank - 2))
 
     def parameters(self) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Returns the kernel and the bias as they are now, in float32."""
-        kernel = tf.cast(self.kernel(), tf.float32)
+        """Returns the kernel and the bias as they are now, in float32.
+
+        With them `run` does what the map does, the affine map behind it
+        included.
+        """
+        kernel, scale = self.kernel(), self.scale()
+        if scale is not None:
+            kernel *= tf.reshape(scale, self.outputs)
+        return kernel, self.folded_bias()
+
+    def scale(self) -> tf.Tensor | None:
+        """Returns what outputs are multiplied with, `None` for nothing."""
+        return None if self.behind is None else self.behind()[0]
+
+    def folded_bias(self) -> tf.Tensor | None:
+        """Returns what is added at last, `None` for nothing."""
         bias = None if self.bias is None else self.bias()
-        return kernel, None if bias is None else tf.cast(bias, tf.float32)
+        if self.behind is None:
+            return bias
+        scale, offset = self.behind()
+        return offset if bias is None else bias * scale + offset
 
     def then(self, affine: Affine) -> LinearMap:
         """Returns the map followed by `a * z + c` on each output channel."""
-
-        def kernel() -> tf.Tensor:
-            return self.kernel() * tf.reshape(affine()[0], self.outputs)
-
-        def bias() -> tf.Tensor:
-            scale, offset = affine()
-            return offset if self.bias is None else self.bias() * scale + offset
-
-        return dataclasses.replace(self, kernel=kernel, bias=bias)
+        return dataclasses.replace(self, behind=affine)
 
     def after(self, affine: Affine) -> LinearMap:
         """Returns the map behind `a * x + c` on each input channel."""
@@ -156,6 +175,7 @@ def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
             bias,
             *_channel_shapes(layer),
             _channels_first(layer),
+            type(layer) is layers.Dense,
         )
     ]
 

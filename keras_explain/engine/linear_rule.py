@@ -27,17 +27,19 @@ from keras_explain.engine.relevance import (
     stabilized,
 )
 from keras_explain.engine.roles import feeds_non_negative
-from keras_explain.engine.rules import Place, ReadyRule, pulled
+from keras_explain.engine.rules import Place, ReadyRule
 from keras_explain.engine.terms import (
     CONSTANT,
     Bound,
     Group,
+    Modifier,
     Term,
     negative,
     none,
     positive,
     same,
 )
+from keras_explain.engine.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +52,9 @@ class LinearRule:
         epsilon: Stabilizer of the denominators.
         zero_bias: Whether the bias is left out, so that nothing is lost to
             it.
-        composed: Whether all terms together make up `z`, which then is
-            computed as their sum.
+        composed: Whether its two groups, the first of what is positive and
+            the second of what is negative, together make up `z`, which then
+            is computed as their sum.
     """
 
     name: str
@@ -128,17 +131,15 @@ class _Part(NamedTuple):
 
     Attributes:
         values: Its modified input.
-        output: What it makes of it, the bias included.
-        kernel: Its modified kernel.
         source: Has the shape of what it is differentiated for.
+        weights: Modifier of its kernel.
         bias: Its modified bias, or `None`.
         sign: What it counts.
     """
 
     values: tf.Tensor
-    output: tf.Tensor
-    kernel: tf.Tensor
     source: tf.Tensor
+    weights: Modifier
     bias: tf.Tensor | None
     sign: float
 
@@ -176,101 +177,83 @@ class _Division:
         absent = negative if self.non_negative else None
         return tuple(t for t in group.terms if t.inputs is not absent)
 
-    def _read(self, after: tf.Tensor) -> None:
-        """Reads the weights, not before a tensor is there.
-
-        Weights that are folded or modified are made where they are used, one
-        layer at a time, and again on the way back: all at once they take as
-        much memory as the model.
-        """
-        with tf.control_dependencies([after]):
-            self.kernel, self.bias = self.linear.parameters()
-
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
-        self._read(inside)
-        parts: list[list[_Part]] = []
-        if self.rule.composed and x.dtype == tf.float32:
-            parts = self._parts(inside)
-            outputs = [p.output for group in parts for p in group]
-            z = in_one_pass(_sum, *outputs, relu=self.relu)
+        weights = Weights(self.linear, inside)
+        composed = self.rule.composed and self.linear.takes_bias
+        if composed and x.dtype == tf.float32:
+            totals = [
+                self._total(weights, group, self._parts(weights, group, inside))
+                for group in self.groups
+            ]
+            z, smaller = in_one_pass(joined, *totals, relu=self.relu)
         else:
-            z = self.linear.run(inside, self.kernel, self.bias)
-            z = tf.nn.relu(z) if self.relu else z
+            z = weights.run(inside, same, weights.bias, self.relu)
+            smaller = None
 
         def backward(upstream: tf.Tensor) -> Shares:
-            return self._divide(inside, z, parts, upstream)
+            return self._divide(inside, z, smaller, upstream)
 
         return connect(z, [x], backward, sink)
 
     def _parts(
-        self, x: tf.Tensor, known: tf.Tensor | None = None
-    ) -> list[list[_Part]]:
-        """The parts of each group.
+        self, weights: Weights, group: Group, x: tf.Tensor
+    ) -> list[_Part]:
+        return [self._part(weights, term, x) for term in group.terms]
 
-        Args:
-            x: The input.
-            known: Output of the forward pass, to take where it is what a
-                part would make.
-        """
-        return [
-            [self._part(group, term, x, known) for term in group.terms]
-            for group in self.groups
-        ]
-
-    def _part(
-        self, group: Group, term: Term, x: tf.Tensor, known: tf.Tensor | None
-    ) -> _Part:
-        bias = self.bias
+    def _part(self, weights: Weights, term: Term, x: tf.Tensor) -> _Part:
+        bias = weights.bias
         if bias is not None:
             gone = self.rule.zero_bias or term.bias is none
             bias = None if gone else term.bias(bias)
-        if known is not None and self._is_plain(term):
-            return _Part(x, known, self.kernel, x, bias, term.sign)
-        with tf.control_dependencies([x]):
-            kernel = term.weights(self.kernel)
-        with_epsilon = bias
-        if term is group.terms[0] and self._by(group):
-            # A stabilizer of known sign costs nothing as part of the bias.
-            with_epsilon = self.linear.no_bias() if bias is None else bias
-            with_epsilon += self._by(group) * self.rule.epsilon
         if isinstance(term.inputs, Bound) or term.inputs in CONSTANT:
             values = term.inputs(x[:1])  # one row stands for the batch
-            output = self.linear.run(values, kernel, with_epsilon)
-            return _Part(values, output, kernel, x, bias, term.sign)
+            return _Part(values, x, term.weights, bias, term.sign)
         keeps = self.non_negative and term.inputs is positive
         values = x if keeps else term.inputs(x)
-        output = self.linear.run(values, kernel, with_epsilon)
-        return _Part(values, output, kernel, values, bias, term.sign)
+        return _Part(values, values, term.weights, bias, term.sign)
 
-    def _renewed(
-        self, parts: list[list[_Part]], upstream: tf.Tensor
-    ) -> list[list[_Part]]:
-        """Parts of the forward pass, with kernels made on the way back.
+    def _total(
+        self,
+        weights: Weights,
+        group: Group,
+        parts: list[_Part],
+        known: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """What the terms of a group make together.
 
-        They do not have to be held between. Those of dense layers can be
-        larger than all activations, and are not made twice.
+        Args:
+            weights: The weights.
+            group: The group.
+            parts: Its terms at work.
+            known: Output of the forward pass, to take where it is what a
+                term would make.
         """
-        if self.kernel.shape.rank <= 2:
-            return parts
-        self._read(upstream)
-        renewed = []
-        for group, found in zip(self.groups, parts, strict=True):
-            kernels = [term.weights(self.kernel) for term in group.terms]
-            renewed.append(
-                [
-                    part._replace(kernel=kernel)
-                    for part, kernel in zip(found, kernels, strict=True)
-                ]
-            )
-        return renewed
+        total = None
+        for number, (term, part) in enumerate(
+            zip(group.terms, parts, strict=True)
+        ):
+            if known is not None and self._is_plain(term):
+                made = known
+            else:
+                bias = part.bias
+                if number == 0 and self._by(group):
+                    # A stabilizer of known sign costs nothing there.
+                    bias = self.linear.no_bias() if bias is None else bias
+                    bias += self._by(group) * self.rule.epsilon
+                made = weights.run(part.values, part.weights, bias)
+            if total is None:
+                total = made
+            else:
+                total = total + made if part.sign > 0 else total - made
+        return total
 
     def _by(self, group: Group) -> int:
         """The sign of the stabilizer if it goes with the bias, else 0."""
         return group.sign if self.linear.takes_bias else 0
 
     def _is_plain(self, term: Term) -> bool:
-        biased = self.bias is None or (
+        biased = not self.linear.has_bias or (
             term.bias is same and not self.rule.zero_bias
         )
         return term.inputs is same and term.weights is same and biased
@@ -279,60 +262,68 @@ class _Division:
         self,
         x: tf.Tensor,
         z: tf.Tensor,
-        parts: list[list[_Part]],
+        smaller: tf.Tensor | None,
         upstream: tf.Tensor,
     ) -> Shares:
-        relevance = tf.cast(upstream, tf.float32)
-        if parts:
-            parts = self._renewed(parts, upstream)
-        else:
-            self._read(upstream)
+        given = tf.cast(upstream, tf.float32)
+        weights = Weights(self.linear, upstream)
+        x = later(x, upstream)
+        groups = [(g, self._parts(weights, g, x)) for g in self.groups]
+        lost: list[tf.Tensor] = []
+        if smaller is None:
             known = z if z.dtype == tf.float32 else None
-            parts = self._parts(later(x, upstream), known)
-        lost, flows = [], _Flows(self.linear)
-        for group, found in zip(self.groups, parts, strict=True):
-            given = relevance
-            if group.gate:
-                given *= tf.cast(group.gate * z > 0, tf.float32)
-            lost.append(self._share(group, found, given, flows))
+            found = []
+            for group, parts in groups:
+                total = self._total(weights, group, parts, known)
+                found.append(self._share(group, parts, total, given, z))
+        else:
+            shares = in_one_pass(
+                divided_by_parts, given, z, smaller,
+                shares=tuple(group.share for group, _ in groups),
+            )  # fmt: skip
+            missing = [g.sign * self.rule.epsilon for g, _ in groups]
+            found = list(zip(shares, missing, strict=True))
+        flows = _Flows(weights)
+        for (_, parts), (share, missing) in zip(groups, found, strict=True):
+            for part in parts:
+                flows.add(part, share)
+                if part.bias is not None:
+                    bias = self.linear.spread(part.bias, z.shape.rank)
+                    missing += part.sign * bias
+            lost.append(share * missing)
         if any(group.gate for group in self.groups):
-            lost.append(relevance * tf.cast(z == 0, tf.float32))
+            lost.append(given * tf.cast(z == 0, tf.float32))
         return Shares([flows.total()], lost)
 
     def _share(
         self,
         group: Group,
         parts: list[_Part],
+        total: tf.Tensor,
         given: tf.Tensor,
-        flows: _Flows,
-    ) -> tf.Tensor:
-        """Divides relevance in proportion to the parts; returns the rest."""
-        total = _signed_sum(parts)
+        z: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What is given over the denominator, and what that has too much."""
+        if group.gate:
+            given *= tf.cast(group.gate * z > 0, tf.float32)
         epsilon = self.rule.epsilon
         if self._by(group):
             share = ratio(given, total, 0.0, share=group.share)
-            missing = tf.constant(group.sign * epsilon)
-        else:
-            # The output of a ReLU has the sign of a positive number.
-            plain = self.relu and self._is_plain(group.terms[0])
-            share = ratio(
-                given, total, epsilon, share=group.share,
-                positive=plain and len(parts) == 1,
-            )  # fmt: skip
-            missing = stabilized(total, epsilon) - total
-        for part in parts:
-            flows.add(part, share)
-            if part.bias is not None:
-                bias = self.linear.spread(part.bias, total.shape.rank)
-                missing += part.sign * bias
-        return share * missing
+            return share, tf.constant(group.sign * epsilon)
+        # The output of a ReLU has the sign of a positive number.
+        plain = self.relu and self._is_plain(group.terms[0])
+        share = ratio(
+            given, total, epsilon, share=group.share,
+            positive=plain and len(parts) == 1,
+        )  # fmt: skip
+        return share, stabilized(total, epsilon) - total
 
 
 class _Flows:
     """Collects what flows back, to differentiate each input once."""
 
-    def __init__(self, linear: LinearMap):
-        self.linear = linear
+    def __init__(self, weights: Weights):
+        self.weights = weights
         self._by_input: dict[tuple[int, int, float], list[Any]] = {}
 
     def add(self, part: _Part, given: tf.Tensor) -> None:
@@ -343,30 +334,39 @@ class _Flows:
         received = []
         for found in self._by_input.values():
             part = found[0][0]
-            down = [self._pulled(p, given) for p, given in found]
+            down = [
+                self.weights.pull(p.source, p.weights, given)
+                for p, given in found
+            ]
             share = in_one_pass(_product, part.values, *down)
             received.append(share if part.sign > 0 else -share)
         return tf.add_n(received)
-
-    def _pulled(self, part: _Part, given: tf.Tensor) -> tf.Tensor:
-        def path(x: tf.Tensor) -> tf.Tensor:
-            return self.linear.run(x, part.kernel, None)
-
-        return pulled(path, [part.source], given)[0]
-
-
-def _sum(*terms: tf.Tensor, relu: bool) -> tf.Tensor:
-    total = tf.add_n(terms)
-    return tf.nn.relu(total) if relu else total
 
 
 def _product(values: tf.Tensor, *down: tf.Tensor) -> tf.Tensor:
     return values * (tf.add_n(down) if len(down) > 1 else down[0])
 
 
-def _signed_sum(parts: list[_Part]) -> tf.Tensor:
-    total = parts[0].output
-    for part in parts[1:]:
-        more = part.sign > 0
-        total = total + part.output if more else total - part.output
-    return total
+def joined(
+    above: tf.Tensor, below: tf.Tensor, relu: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The sum of a positive and a negative number, and the smaller of both.
+
+    From these two, of which a model holds the first in any case, both
+    numbers come back without a difference of large ones, see
+    `divided_by_parts`. With a ReLU so it is where that is open.
+    """
+    z = above + below
+    return tf.nn.relu(z) if relu else z, tf.minimum(above, -below)
+
+
+def divided_by_parts(
+    given: tf.Tensor,
+    z: tf.Tensor,
+    smaller: tf.Tensor,
+    shares: tuple[float, float],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What is given, over each of two numbers that were `joined`."""
+    above = tf.nn.relu(z) + smaller
+    below = tf.minimum(z, 0.0) - smaller
+    return shares[0] * given / above, shares[1] * given / below

@@ -7,13 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.graph import INPUT, Graph
 from keras_explain.engine.linear import is_linear
 from keras_explain.engine.relevance import (
     Shares,
     checked_epsilon,
     later,
-    ratio,
     stabilized,
 )
 from keras_explain.engine.roles import role_of
@@ -54,7 +54,10 @@ class Norm(TensorRule):
             # Which may hold an activation, that is a call of its own then.
             made = ZPlus if self.positive else Epsilon
             return made(self.epsilon).prepared(place)
-        rule = _PlacedNorm(self, place.fold.relu, _is_homogeneous(place))
+        sums = _sums_signals(place)
+        plain = sums or place.call.kind.startswith(_POOLINGS)
+        adds = sums and place.call.kind == "Add"
+        rule = _PlacedNorm(self, place.fold.relu, plain, adds)
         return PlacedTensorRule(rule, place.signals)
 
 
@@ -66,31 +69,41 @@ class _PlacedNorm(TensorRule):
         rule: The rule.
         relu: Whether the ReLU behind it is folded in.
         homogeneous: Whether inputs of zero are known to make zero.
+        adds: Whether it is the sum of its inputs.
     """
 
     rule: Norm
     relu: bool
     homogeneous: bool
+    adds: bool
 
     def finish(self, output: tf.Tensor) -> tf.Tensor:
         return tf.nn.relu(output) if self.relu else output
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
+        # What a folded ReLU cuts nobody else holds: to add again takes less
+        # memory than to keep it.
         inputs = [later(x, relevance) for x in at.inputs]
+        given = tf.cast(relevance, tf.float32)
+        options = {"epsilon": self.rule.epsilon, "relu": self.relu}
+        if self.adds and len({str(x.shape) for x in inputs}) == 1:
+            options["positive"] = self.rule.positive
+            shares = in_one_pass(_divided_sum, given, *inputs, **options)
+            # Apart from the others: few ask for it.
+            lost = in_one_pass(_lost_of_sum, given, *inputs, **options)
+            return Shares(shares, [lost])
         if self.rule.positive:
             inputs = [tf.nn.relu(x) for x in inputs]
         known = at.output.dtype == tf.float32 and not self.rule.positive
-        # What a folded ReLU cuts nobody else holds: to add again takes less
-        # memory than to keep it.
         output = at.output if known and not self.relu else at.again(*inputs)
-        given = tf.cast(relevance, tf.float32)
-        share, missing = self._of_output(given, output)
+        share = in_one_pass(_over, given, output, **options)
         shares = [
             None if down is None else x * down
             for x, down in zip(
                 inputs, pulled(at.again, inputs, share), strict=True
             )
         ]
+        missing = _denominator(output, **options) - output
         if not self.homogeneous:
             missing += at.again(
                 *(
@@ -100,29 +113,41 @@ class _PlacedNorm(TensorRule):
             )
         return Shares(shares, [share * missing])
 
-    def _of_output(
-        self, given: tf.Tensor, output: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What comes in over the denominator, and what that has too much."""
-        epsilon = self.rule.epsilon
-        if self.relu:
-            top = tf.nn.relu(output)
-            share = ratio(given, top, epsilon, positive=True)
-            return share, top + epsilon - output
-        missing = stabilized(output, epsilon) - output
-        return ratio(given, output, epsilon), missing
+
+def _divided_sum(
+    relevance: tf.Tensor, *inputs: tf.Tensor, positive: bool, **options: Any
+) -> list[tf.Tensor]:
+    parts = [tf.nn.relu(x) for x in inputs] if positive else inputs
+    share = _over(relevance, tf.add_n(parts), **options)
+    return [x * share for x in parts]
+
+
+def _lost_of_sum(
+    relevance: tf.Tensor, *inputs: tf.Tensor, positive: bool, **options: Any
+) -> tf.Tensor:
+    parts = [tf.nn.relu(x) for x in inputs] if positive else inputs
+    output = tf.add_n(parts)
+    missing = _denominator(output, **options) - output
+    return _over(relevance, output, **options) * missing
+
+
+def _over(relevance: tf.Tensor, output: tf.Tensor, **options: Any) -> tf.Tensor:
+    return relevance / _denominator(output, **options)
+
+
+def _denominator(output: tf.Tensor, epsilon: float, relu: bool) -> tf.Tensor:
+    if relu:
+        return tf.nn.relu(output) + epsilon
+    return stabilized(output, epsilon)
+
+
+def _sums_signals(place: Place) -> bool:
+    """Whether a call is a sum or a mean of signals and of nothing else."""
+    sums = place.call.kind in ("Add", "Subtract", "Average")
+    return sums and len(place.signals) > 1 and all(place.signals)
 
 
 _POOLINGS = ("AveragePool", "GlobalAverage", "AdaptiveAverage")
-
-
-def _is_homogeneous(place: Place) -> bool:
-    """Whether a call is a sum or a mean of signals and of nothing else."""
-    kind = place.call.kind
-    if kind.startswith(_POOLINGS):
-        return True
-    sums = kind in ("Add", "Subtract", "Average") and len(place.signals) > 1
-    return sums and all(place.signals)
 
 
 class _Moving(TensorRule):

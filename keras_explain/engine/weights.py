@@ -1,0 +1,157 @@
+"""The weights of a linear map at work, modified and folded where they are used.
+
+All at once the modified weights of a model take as much memory as the model.
+They are made one layer at a time, again on the way back; those of a large
+dense layer, which can be larger than all activations, block by block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from keras_explain.engine.fusion import in_one_pass
+from keras_explain.engine.linear import LinearMap
+from keras_explain.engine.rules import pulled
+from keras_explain.engine.terms import Modifier, same
+
+# Values of a kernel of which a modified copy is made at once.
+BLOCK = 6 << 20
+
+
+class Weights:
+    """What a linear map does with its weights modified.
+
+    Args:
+        linear: The map.
+        after: Weights are not made before this tensor is there.
+    """
+
+    def __init__(self, linear: LinearMap, after: tf.Tensor):
+        self.linear = linear
+        self._after = after
+        self._kernels: dict[Modifier, tf.Tensor] = {}
+        with tf.control_dependencies([after]):
+            self.bias = linear.folded_bias()
+            self._scale = linear.scale()
+
+    def run(
+        self,
+        x: tf.Tensor,
+        modifier: Modifier,
+        bias: tf.Tensor | None,
+        relu: bool = False,
+    ) -> tf.Tensor:
+        """Returns the map's output.
+
+        Args:
+            x: Its input.
+            modifier: Of the kernel.
+            bias: To add to it, or `None`.
+            relu: Whether a ReLU comes behind.
+        """
+        if self._scales_output(modifier, x):
+            z = self.linear.run(x, self.linear.kernel(), None)
+            vectors = [self._scale] if bias is None else [self._scale, bias]
+            rank = z.shape.rank
+            vectors = [self.linear.spread(v, rank) for v in vectors]
+            return in_one_pass(_scaled, z, *vectors, relu=relu)
+        if self._in_blocks(modifier):
+            z = self._sum_of_blocks(x, modifier, bias)
+        else:
+            z = self.linear.run(x, self._kernel(modifier), bias)
+        return tf.nn.relu(z) if relu else z
+
+    def pull(
+        self, x: tf.Tensor, modifier: Modifier, given: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns what the gradient hands to the input.
+
+        Args:
+            x: Has the shape of the input.
+            modifier: Of the kernel.
+            given: What the output is given.
+        """
+        if self._in_blocks(modifier):
+            return self._back_in_blocks(modifier, given)
+        if self._scales_output(modifier, x):
+            kernel = self.linear.kernel()
+            given *= self.linear.spread(self._scale, given.shape.rank)
+        else:
+            kernel = self._kernel(modifier)
+        return pulled(lambda t: self.linear.run(t, kernel, None), [x], given)[0]
+
+    def _kernel(self, modifier: Modifier) -> tf.Tensor:
+        """The modified kernel, with the scale folded in."""
+        if modifier not in self._kernels:
+            with tf.control_dependencies([self._after]):
+                self._kernels[modifier] = self._made(modifier)
+        return self._kernels[modifier]
+
+    def _made(self, modifier: Modifier) -> tf.Tensor:
+        kernel = self.linear.kernel()
+        if self._scale is not None:
+            kernel *= tf.reshape(self._scale, self.linear.outputs)
+        return modifier(kernel)
+
+    def _scales_output(self, modifier: Modifier, x: tf.Tensor) -> bool:
+        """Whether the scale is for the output and not for the kernel.
+
+        The kernel has to be as it is, and larger than a sample.
+        """
+        if modifier is not same or self._scale is None:
+            return False
+        sample = x.shape[1:].num_elements() or math.inf
+        return self.linear.kernel().shape.num_elements() > sample
+
+    def _in_blocks(self, modifier: Modifier) -> bool:
+        if modifier is same or not self.linear.dense:
+            return False
+        return self.linear.kernel().shape.num_elements() > BLOCK
+
+    def _blocks(self, modifier: Modifier) -> Iterator[tuple[slice, Callable]]:
+        """Rows of the kernel, and how to make what they become."""
+        kernel = self.linear.kernel()
+        rows, columns = kernel.shape
+        number = -(-rows * columns // BLOCK)
+        size = -(-rows // number)
+        for first in range(0, rows, size):
+            part = slice(first, min(first + size, rows))
+
+            def made(after: tf.Tensor, part: slice = part) -> tf.Tensor:
+                # One after the other, so that there is one at a time.
+                with tf.control_dependencies([after]):
+                    block = kernel[part]
+                    if self._scale is not None:
+                        block *= self._scale
+                    return modifier(block)
+
+            yield part, made
+
+    def _sum_of_blocks(
+        self, x: tf.Tensor, modifier: Modifier, bias: tf.Tensor | None
+    ) -> tf.Tensor:
+        z, last = None, self._after
+        for part, made in self._blocks(modifier):
+            last = tf.tensordot(x[..., part], made(last), 1)
+            z = last if z is None else z + last
+        return z if bias is None else z + bias
+
+    def _back_in_blocks(
+        self, modifier: Modifier, given: tf.Tensor
+    ) -> tf.Tensor:
+        found, last = [], given
+        for _, made in self._blocks(modifier):
+            last = tf.tensordot(given, made(last), [[-1], [1]])
+            found.append(last)
+        return tf.concat(found, -1)
+
+
+def _scaled(z: tf.Tensor, *vectors: tf.Tensor, relu: bool) -> tf.Tensor:
+    scale, *offset = vectors
+    found = tf.cast(z, tf.float32) * scale
+    if offset:
+        found += offset[0]
+    return tf.cast(tf.nn.relu(found) if relu else found, z.dtype)

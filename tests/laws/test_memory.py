@@ -1,0 +1,87 @@
+"""A method holds at most twice what a plain gradient holds.
+
+The allocator counts: nothing is timed, and nothing is left to chance but the
+order in which two threads take what is ready.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import keras_explain as ke
+from keras_explain.engine import weights
+
+METHODS = {
+    "epsilon": lambda m: ke.LRP(m, composite="epsilon"),
+    "alpha1_beta0": lambda m: ke.LRP(m, composite="alpha1_beta0"),
+    "epsilon_plus_flat": lambda m: ke.LRP(m, composite="epsilon_plus_flat"),
+    "alpha2_beta1": lambda m: ke.LRP(m, composite="alpha2_beta1"),
+    "excitation_backprop": ke.ExcitationBackprop,
+    "deep_lift": lambda m: ke.DeepLIFT(m, baseline=lambda x: 0.1 * x),
+    "deep_lift_shared": lambda m: ke.DeepLIFT(m, baseline=0.0),
+}
+
+
+def stack():
+    """Activations of 25 MB for eight samples, and weights as large."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((64, 64, 3))
+    for _ in range(6):
+        x = layers.Conv2D(24, 3, padding="same", activation="relu")(x)
+    x = layers.Dense(64, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(5)(x))
+
+
+def residual():
+    """Sums, and batch normalizations to fold."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((64, 64, 3))
+    x = layers.Conv2D(32, 3, padding="same", activation="relu")(x)
+    for _ in range(4):
+        y = x
+        for _ in range(2):
+            y = layers.Conv2D(16, 3, padding="same", use_bias=False)(y)
+            y = layers.ReLU()(layers.BatchNormalization()(y))
+        y = layers.BatchNormalization()(layers.Conv2D(32, 1)(y))
+        x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(5)(x))
+
+
+def peak(work, x):
+    """The most that one call holds in tensors, above what is there."""
+    work(x)
+    tf.config.experimental.reset_memory_stats("CPU:0")
+    before = tf.config.experimental.get_memory_info("CPU:0")["current"]
+    work(x)
+    return tf.config.experimental.get_memory_info("CPU:0")["peak"] - before
+
+
+@tf.function
+def gradient(model, x):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        score = tf.reduce_max(model(x, training=False), -1)
+    return tape.gradient(score, x)
+
+
+# Both parts of each sum are needed on the way back: a second tensor for each
+# layer, beside what passes between them.
+LIMITS = {(stack, "alpha2_beta1"): 2.5, (residual, "alpha2_beta1"): 3.2}
+
+
+@pytest.mark.parametrize("make", [stack, residual])
+@pytest.mark.parametrize("name", METHODS)
+def test_it_holds_little(make, name, monkeypatch):
+    monkeypatch.setattr(weights, "BLOCK", 1 << 18)
+    model = make()
+    noise = np.random.default_rng(0).normal(size=(8, 64, 64, 3))
+    x = tf.constant(noise, tf.float32)
+    plain = peak(lambda x: gradient(model, x), x)
+    found = peak(METHODS[name](model), x)
+    limit = LIMITS.get((make, name), 2.0)
+    assert found <= limit * plain, f"{found / plain:.2f} gradients"
