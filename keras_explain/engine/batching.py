@@ -55,7 +55,7 @@ def count(data: Any, batch_size: int) -> int | None:
 
 def _whole(data: Any) -> Iterator[Any]:
     if isinstance(data, tf.data.Dataset):
-        _check_batched(data)
+        check_batched(data)
         for element in data:
             yield _inputs(element)
     elif isinstance(data, keras.utils.PyDataset):
@@ -68,7 +68,7 @@ def _whole(data: Any) -> Iterator[Any]:
         yield _arrays(data)
 
 
-def _check_batched(data: tf.data.Dataset) -> None:
+def check_batched(data: tf.data.Dataset) -> None:
     spec = data.element_spec
     first = tf.nest.flatten(spec[0] if isinstance(spec, tuple) else spec)[0]
     if first.shape.rank == 3 and first.shape[-1] in (1, 3, 4):

@@ -162,7 +162,21 @@ class Class(Target):
         if index is None:
             index = tf.argmax(scores, axis=-1, output_type=tf.int32)
         view.indices.append(index)
+        found = self._probabilities(*view.outputs[number])
+        if found is not None:
+            found = self._at_positions(found, parameters.get("region"))
+            found = tf.gather(found, index, axis=1, batch_dims=1)
+        view.probabilities.append(found)
         return tf.gather(scores, index, axis=1, batch_dims=1)
+
+    def _probabilities(
+        self, kind: str, output: tf.Tensor, before: tf.Tensor
+    ) -> tf.Tensor | None:
+        """Those of all classes; a single linear output has none."""
+        single = output.shape.rank == 1 or output.shape[-1] == 1
+        if single and kind not in ("sigmoid", "probability"):
+            return None
+        return _class_scores(kind, output, before, "probability")
 
     def _at_positions(
         self, scores: tf.Tensor, region: tf.Tensor | None

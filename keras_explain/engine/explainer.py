@@ -154,6 +154,7 @@ class Explainer:
                 method=self.catalogue_name,
                 config=self.get_config(),
                 layer=layer,
+                probabilities=found.get("probability"),
                 delta=found.get("delta"),
                 signed=self.signed,
             )
@@ -358,6 +359,8 @@ class Explainer:
         }
         if isinstance(function.target, Class):
             results["index"] = found.evaluation.indices[0]
+            if found.evaluation.probabilities[0] is not None:
+                results["probability"] = found.evaluation.probabilities[0]
         if found.delta is not None and wanted == "all":
             results["delta"] = found.delta
         return results

@@ -14,6 +14,10 @@ import tensorflow as tf
 from keras_explain.engine import batching
 from keras_explain.engine.files import write_aside
 
+# What there may be one of for each sample, and what has one row for each.
+_MAYBE = ("target", "probabilities", "delta")
+_ROWS = ("inputs", "attributions", "scores", *_MAYBE)
+
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
@@ -27,6 +31,9 @@ class Explanation:
             the shape of the layer's output with `layer=`.
         target: `(batch,)` class indices, or `None` if the target is no class.
         scores: `(batch,)` float32, the explained score of each sample.
+        probabilities: `(batch,)` float32, the probability that the model
+            gives the class, or `None` if the target is none or the model
+            has a single linear output.
         method: Name of the method in the catalogue.
         config: Its options.
         layer: Address of the layer that was used, or `None`.
@@ -43,6 +50,7 @@ class Explanation:
     method: str
     config: dict[str, Any]
     layer: str | None = None
+    probabilities: np.ndarray | None = None
     delta: np.ndarray | None = None
     signed: bool = True
 
@@ -51,7 +59,7 @@ class Explanation:
         """Joins the explanations of batches by one explainer, in order."""
         joined = {
             name: batching.concatenate([getattr(part, name) for part in parts])
-            for name in ("inputs", "attributions", "target", "scores", "delta")
+            for name in _ROWS
         }
         return dataclasses.replace(parts[0], **joined)
 
@@ -70,7 +78,7 @@ class Explanation:
             index = slice(index, index + 1 or None)
         parts = {
             name: tf.nest.map_structure(lambda x: x[index], value)
-            for name in ("inputs", "attributions", "target", "scores", "delta")
+            for name in _ROWS
             if (value := getattr(self, name)) is not None
         }
         return dataclasses.replace(self, **parts)
@@ -80,7 +88,7 @@ class Explanation:
         layer = f", layer={self.layer!r}" if self.layer else ""
         return f"<Explanation by {self.method}, shape={shapes}{layer}>"
 
-    def _picture(self) -> tuple[Any, np.ndarray]:
+    def picture(self) -> tuple[Any, np.ndarray]:
         """The input and attribution that can be drawn together."""
         maps = tf.nest.flatten(self.attributions)
         inputs = tf.nest.flatten(self.inputs)
@@ -98,7 +106,7 @@ class Explanation:
         """
         from keras_explain import plots
 
-        images, maps = self._picture()
+        images, maps = self.picture()
         options.setdefault("signed", self.signed)
         return np.stack(
             [
@@ -116,7 +124,7 @@ class Explanation:
         """
         from keras_explain import plots
 
-        images, maps = self._picture()
+        images, maps = self.picture()
         options.setdefault("signed", self.signed)
         titles = options.pop("titles", None) or self.titles()
         return plots.plot_attributions(images, maps, titles=titles, **options)
@@ -148,7 +156,7 @@ class Explanation:
             structures[name] = _skeleton(value)
             for k, array in enumerate(tf.nest.flatten(value)):
                 arrays[f"{name}_{k}"] = array
-        for name in ("target", "delta"):
+        for name in _MAYBE:
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         about = {
@@ -171,7 +179,7 @@ class Explanation:
                 count = len(tf.nest.flatten(skeleton))
                 flat = [file[f"{name}_{k}"] for k in range(count)]
                 values[name] = tf.nest.pack_sequence_as(skeleton, flat)
-            for name in ("target", "delta"):
+            for name in _MAYBE:
                 values[name] = file[name] if name in file else None
             return cls(scores=file["scores"], **values, **about)
 

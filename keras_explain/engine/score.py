@@ -50,6 +50,7 @@ class Evaluation(NamedTuple):
     Attributes:
         score: `(batch,)`.
         indices: Class index of each `Class` leaf of the target, `(batch,)`.
+        probabilities: Those of these classes, `None` for one without.
         point: The value the gradient was taken at: the inputs, or the
             layer's output.
         gradient: Of the score, in the structure and shape of `point`;
@@ -58,6 +59,7 @@ class Evaluation(NamedTuple):
 
     score: tf.Tensor
     indices: list[tf.Tensor]
+    probabilities: list[tf.Tensor | None]
     point: Any
     gradient: Any = None
 
@@ -168,7 +170,7 @@ class ScoreFunction:
         view, kept = with_point._view(None if self.call is None else point)
         score = self._score(view)
         point = self._point(with_point, kept)
-        return Evaluation(score, view.indices, point)
+        return Evaluation(score, view.indices, view.probabilities, point)
 
     def differentiate(self, point: Any = None) -> Evaluation:
         """Returns the score and its gradient with respect to the point.
@@ -213,7 +215,9 @@ class ScoreFunction:
         gradient, (lost, *found) = self._gradients(
             score, point, [sink, *sources]
         )
-        evaluation = Evaluation(score, view.indices, point, gradient)
+        evaluation = Evaluation(
+            score, view.indices, view.probabilities, point, gradient
+        )
         return Propagation(
             evaluation, _seeded(score, seeds, weighted), lost, found
         )

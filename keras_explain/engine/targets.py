@@ -45,6 +45,7 @@ class View:
         self.activations = activations
         self._parameters = iter(parameters)
         self.indices: list[tf.Tensor | None] = []
+        self.probabilities: list[tf.Tensor | None] = []
 
     def parameters(self) -> dict[str, tf.Tensor]:
         """Returns the parameters of the next leaf."""

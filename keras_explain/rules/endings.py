@@ -74,6 +74,7 @@ class Ending:
         found = _with(view, tensors, self.parameters)
         score = target.score(found)
         view.indices.extend(found.indices)
+        view.probabilities.extend(found.probabilities)
         return score
 
     def _head(
