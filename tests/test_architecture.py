@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "plots": {"plots", "engine.errors", "engine.files"},
     "datasets": {"datasets", "engine.errors"},
     "report": {"report", "engine", "rules", "plots", *FAMILIES},
+    "callbacks": {"callbacks", "plots", "engine", "rules", *FAMILIES},
     "cli": {"cli", "report", "datasets", "plots", "engine", "rules",
             *FAMILIES},
     "__init__.py": {"engine", "rules", *FAMILIES},

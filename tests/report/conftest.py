@@ -1,42 +1,15 @@
-"""A headless Chromium, and what a page did in it."""
+"""What a page did in a browser."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import pytest
 
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
+from tests.browser import chromium
 
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Chromium, started once."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.fail(
-            "Chromium is missing; these tests look at the report in it. "
-            "On Debian and Ubuntu: apt-get install chromium."
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=_ARGUMENTS
-        )
-        yield browser
-        browser.close()
+__all__ = ["chromium"]
 
 
 @dataclasses.dataclass

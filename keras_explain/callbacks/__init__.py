@@ -1,0 +1,23 @@
+"""Callbacks for `model.fit`: pictures of a model while it trains."""
+
+from keras_explain.callbacks.base import PictureLogger
+from keras_explain.callbacks.explanations import (
+    ExplanationLogger,
+    GradCAMLogger,
+    SaliencyLogger,
+)
+from keras_explain.callbacks.writers import (
+    Picture,
+    PNGWriter,
+    TensorBoardWriter,
+)
+
+__all__ = [
+    "ExplanationLogger",
+    "GradCAMLogger",
+    "PNGWriter",
+    "Picture",
+    "PictureLogger",
+    "SaliencyLogger",
+    "TensorBoardWriter",
+]

@@ -1,0 +1,49 @@
+"""When a callback looks at the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_explain.engine.errors import message
+
+
+class Schedule:
+    """Says after which batches and epochs to look.
+
+    Args:
+        every: `"epoch"`, a number of batches, or `"train_end"`.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+
+    def __init__(self, every: Any):
+        is_number = isinstance(every, int) and not isinstance(every, bool)
+        if not (every in ("epoch", "train_end") or (is_number and every > 0)):
+            raise ValueError(
+                message(
+                    "`every` says when to look.",
+                    f"every={every!r}",
+                    "Pass `'epoch'`, a number of batches, or `'train_end'`.",
+                )
+            )
+        self.every = every
+        self._looked = 0
+
+    @property
+    def counts_batches(self) -> bool:
+        return not isinstance(self.every, str)
+
+    def start(self, batches: int) -> None:
+        """Begins to count where a training begins or goes on."""
+        self._looked = batches
+
+    def is_due(self, batches: int) -> bool:
+        """Whether to look, after so many batches in all.
+
+        With several steps in one execution batches come in leaps, and the
+        one that is due may lie inside of a leap.
+        """
+        due = batches // self.every > self._looked // self.every
+        self._looked = batches
+        return due

@@ -1,0 +1,169 @@
+"""Where pictures go: TensorBoard, files, or anything that can be called."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_explain import plots
+from keras_explain.engine.errors import message
+from keras_explain.engine.files import write_aside
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One picture of a model that trains.
+
+    Attributes:
+        tag: What it shows, `"explanations/grad_cam/0"`.
+        image: `(height, width, 3)` uint8.
+        caption: What it says, in words.
+        step: Number of the epoch, from 0, as Keras counts for TensorBoard;
+            or the number of batches so far, if batches are counted.
+        epoch: Number of the epoch, from 0.
+        folder: Name of this moment, `"epoch_003"` (from 1, as Keras prints
+            it), `"batch_000200"` or `"train_end"`.
+    """
+
+    tag: str
+    image: np.ndarray
+    caption: str
+    step: int
+    epoch: int
+    folder: str
+
+
+Writer = Callable[[Sequence[Picture]], Any]
+
+
+class TensorBoardWriter:
+    """Writes image summaries for TensorBoard, and flushes each time.
+
+    TensorBoard keeps ten pictures of a tag: start it with
+    `--samples_per_plugin images=1000` to see more epochs.
+
+    Args:
+        log_dir: Folder of the logs. The pictures are a run of their own in
+            it, `explanations`, and do not disturb what
+            `keras.callbacks.TensorBoard` writes there.
+
+    Raises:
+        OSError: If nothing can be written there.
+    """
+
+    run = "explanations"
+
+    def __init__(self, log_dir: str | os.PathLike):
+        self.folder = Path(log_dir) / self.run
+        check_folder(self.folder)
+        self._is_open = False
+
+    def __call__(self, pictures: Sequence[Picture]) -> None:
+        # TensorBoard follows one file of a run, the latest: callbacks that
+        # share a folder have to share the file.
+        key = str(self.folder.resolve())
+        if not self._is_open:
+            writer, users = _OPEN.get(key, (None, 0))
+            if writer is None:
+                writer = tf.summary.create_file_writer(key)
+            _OPEN[key] = writer, users + 1
+            self._is_open = True
+        writer, _ = _OPEN[key]
+        with writer.as_default(), tf.summary.record_if(True):
+            for picture in pictures:
+                tf.summary.image(
+                    picture.tag,
+                    picture.image[np.newaxis],
+                    step=picture.step,
+                    description=picture.caption,
+                )
+        writer.flush()
+
+    def close(self) -> None:
+        """Closes the file, unless another callback writes to it."""
+        if not self._is_open:
+            return
+        key = str(self.folder.resolve())
+        writer, users = _OPEN.pop(key)
+        if users > 1:
+            _OPEN[key] = writer, users - 1
+        else:
+            writer.close()
+        self._is_open = False
+
+
+# Open files of TensorBoard by folder, with the number of their users.
+_OPEN: dict[str, tuple[Any, int]] = {}
+
+
+class PNGWriter:
+    """Writes PNG files, `epoch_003/explanations_grad_cam_0.png`.
+
+    Each file appears as a whole or not at all.
+
+    Args:
+        folder: Where to. Made if it is missing.
+
+    Raises:
+        OSError: If nothing can be written there.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        check_folder(self.folder)
+
+    def __call__(self, pictures: Sequence[Picture]) -> None:
+        for picture in pictures:
+            name = picture.tag.replace("/", "_")
+            path = self.folder / picture.folder / f"{name}.png"
+            plots.save(picture.image, path)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `OSError` where files cannot be written, before a training."""
+    probe = folder / ".writable"
+    write_aside(probe, b"")
+    probe.unlink()
+
+
+def as_writers(log_dir: Any, writers: Any) -> list[Writer]:
+    """Returns the writers that a callback was given.
+
+    Raises:
+        ValueError: If there is none.
+        TypeError: If one cannot be called.
+    """
+    if not isinstance(writers, (list, tuple)):
+        writers = [] if writers is None else [writers]
+    found: list[Writer] = list(writers)
+    if log_dir is not None:
+        found.insert(0, TensorBoardWriter(log_dir))
+    if not found:
+        raise ValueError(
+            message(
+                "The pictures have to go somewhere.",
+                "neither `log_dir` nor `writers`",
+                "Pass `log_dir='logs'` for TensorBoard, or "
+                "`writers=PNGWriter('pictures')`.",
+            )
+        )
+    for writer in found:
+        if not callable(writer):
+            raise TypeError(
+                message(
+                    "A writer is called with a list of pictures.",
+                    repr(writer),
+                    "Pass `log_dir=` for a folder of TensorBoard, or "
+                    "`PNGWriter(folder)`.",
+                )
+            )
+    return found

@@ -1,0 +1,189 @@
+"""A training with a callback is the training without it, to the last bit."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_explain as ke
+from keras_explain.callbacks import (
+    ExplanationLogger,
+    GradCAMLogger,
+    SaliencyLogger,
+)
+from keras_explain.engine.errors import ExplainWarning
+from tests.callbacks.test_explanation_logger import data, fit, network
+
+LOGGERS = {
+    "grad_cam": lambda x, w: GradCAMLogger(x, writers=w, on_error="raise"),
+    "every_batch": lambda x, w: SaliencyLogger(
+        x, writers=w, every=1, on_error="raise"
+    ),
+    "noise": lambda x, w: ExplanationLogger(
+        lambda m: ke.SmoothGrad(ke.Gradient(m), num_samples=3), x, writers=w,
+        on_error="raise",
+    ),
+    "lrp": lambda x, w: ExplanationLogger(
+        ke.LRP, x, writers=w, on_error="raise"
+    ),
+}  # fmt: skip
+COMPILE = {
+    "plain": {},
+    "jit": {"jit_compile": True},
+    "steps_per_execution": {"steps_per_execution": 2},
+    "metrics": {"metrics": ["accuracy"]},
+}
+
+
+def everything(model, history):
+    """All that a training leaves behind."""
+    return [
+        *model.get_weights(),  # with the states of random streams
+        *(np.asarray(v) for v in model.non_trainable_variables),
+        *(np.asarray(v) for v in model.optimizer.variables),
+        *(np.asarray(values) for values in history.history.values()),
+        np.asarray(keras.random.uniform((3,))),
+    ]
+
+
+def trained(options, *callbacks):
+    model = network(**options)
+    history = fit(model, *callbacks)
+    return everything(model, history)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, "plain") for name in LOGGERS),
+     *(("grad_cam", options) for options in COMPILE if options != "plain")],
+)  # fmt: skip
+def test_bit_identical(name, options):
+    shown = []
+    logger = LOGGERS[name](data(2), shown.extend)
+    with_it = trained(COMPILE[options], logger)
+    without = trained(COMPILE[options])
+    assert shown
+    assert len(with_it) == len(without)
+    for mine, theirs in zip(with_it, without, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    shown = []
+    with_it = trained({}, GradCAMLogger(data(2), writers=shown.extend,
+                                        on_error="raise"))  # fmt: skip
+    assert len(shown) == 4
+    for mine, theirs in zip(with_it, trained({}), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+class Counting(layers.Layer):
+    """Counts how often the train step is traced."""
+
+    traces = 0
+
+    def call(self, x, training=False):
+        if training:
+            Counting.traces += 1
+        return x
+
+
+def test_the_train_step_is_traced_as_often():
+    counts = []
+    for callbacks in ([], [GradCAMLogger(data(2), writers=[].extend)]):
+        Counting.traces = 0
+        inputs = keras.Input((8, 8, 3))
+        x = Counting()(layers.Conv2D(4, 3, activation="relu")(inputs))
+        x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
+        model = keras.Model(inputs, x)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss)
+        before = Counting.traces
+        fit(model, *callbacks, epochs=4)
+        counts.append(Counting.traces - before)
+    assert counts[0] == counts[1] > 0
+
+
+def test_memory_does_not_grow():
+    model, sizes = network(), []
+
+    class Measure(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch in (9, 49):
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+
+    logger = GradCAMLogger(data(2), writers=lambda pictures: None,
+                           on_error="raise")  # fmt: skip
+    tracemalloc.start()
+    try:
+        fit(model, logger, Measure(), epochs=50)
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] - sizes[0] < 150_000
+    functions = logger.explainer()._functions
+    assert len(functions) == 1
+
+
+def broken(model):
+    raise RuntimeError("no explainer today")
+
+
+def test_an_error_is_told_once_and_the_training_goes_on():
+    logger = ExplanationLogger(broken, data(2), writers=[].extend)
+    with pytest.warns(ExplainWarning, match="no explainer today") as told:
+        history = fit(network(), logger, epochs=3)
+    assert len(history.history["loss"]) == 3
+    ours = [w for w in told if "no explainer" in str(w.message)]
+    assert len(ours) == 1 and "epoch 1" in str(ours[0].message)
+
+
+def test_an_error_may_stop_it():
+    logger = ExplanationLogger(
+        broken, data(2), writers=[].extend, on_error="raise"
+    )
+    with pytest.raises(RuntimeError, match="no explainer today"):
+        fit(network(), logger)
+
+
+def test_two_devices(tmp_path):
+    code = """
+        import warnings
+        import keras, numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, two)
+        from keras_explain.callbacks import GradCAMLogger
+        from tests.callbacks.test_explanation_logger import data, fit, network
+
+        def trained(*callbacks):
+            strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+            with strategy.scope():
+                model = network()
+            history = fit(model, *callbacks)
+            return [*model.get_weights(), history.history["loss"]]
+
+        shown = []
+        logger = GradCAMLogger(data(2), writers=shown.extend, every=2,
+                               on_error="raise")
+        with_it, without = trained(logger), trained()
+        assert len(shown) == 12, len(shown)
+        assert shown[0].caption != shown[-1].caption
+        for mine, theirs in zip(with_it, without, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        print("the same")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "the same" in done.stdout, done.stderr[-2000:]
