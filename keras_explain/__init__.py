@@ -30,7 +30,15 @@ _HOMES = {
 }
 _MODULES = {name: home for home, names in _HOMES.items()
             for name in names.split()}  # fmt: skip
-_PACKAGES = ("attribution", "callbacks", "datasets", "engine", "plots", "rules")
+_PACKAGES = (
+    "attribution",
+    "calibration",
+    "callbacks",
+    "datasets",
+    "engine",
+    "plots",
+    "rules",
+)
 
 __all__ = [*sorted(_MODULES), "__version__"]
 

@@ -1,6 +1,7 @@
 """Callbacks for `model.fit`: pictures of a model while it trains."""
 
 from keras_explain.callbacks.base import PictureLogger
+from keras_explain.callbacks.calibration import CalibrationLogger
 from keras_explain.callbacks.explanations import (
     ExplanationLogger,
     GradCAMLogger,
@@ -13,6 +14,7 @@ from keras_explain.callbacks.writers import (
 )
 
 __all__ = [
+    "CalibrationLogger",
     "ExplanationLogger",
     "GradCAMLogger",
     "PNGWriter",

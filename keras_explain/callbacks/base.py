@@ -6,8 +6,9 @@ its own, and leaves weights, random streams and the compiled train step alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -52,6 +53,9 @@ class PictureLogger(keras.callbacks.Callback):
         OSError: If nothing can be written to a folder, before the training.
     """
 
+    # Whether there is nothing to do without a place for pictures.
+    needs_writers = True
+
     def __init__(
         self,
         log_dir: str | os.PathLike | None = None,
@@ -69,7 +73,7 @@ class PictureLogger(keras.callbacks.Callback):
                 )
             )
         self.schedule = Schedule(every)
-        self.writers = as_writers(log_dir, writers)
+        self.writers = as_writers(log_dir, writers, self.needs_writers)
         self.on_error = on_error
         self._warned = False
         self._epoch = 0
@@ -115,13 +119,21 @@ class PictureLogger(keras.callbacks.Callback):
                 writer.close()
 
     def _write(self, step: int, folder: str) -> None:
-        try:
+        if not self.writers:
+            return
+        with self.careful():
             pictures = [
                 Picture(*each, step, self._epoch, folder)
                 for each in self.shown()
             ]
             for writer in self.writers:
                 writer(pictures)
+
+    @contextlib.contextmanager
+    def careful(self) -> Iterator[None]:
+        """Within this context an error does what `on_error` says."""
+        try:
+            yield
         except Exception as error:
             if self.on_error == "raise":
                 raise

@@ -135,11 +135,11 @@ def check_folder(folder: Path) -> None:
     probe.unlink()
 
 
-def as_writers(log_dir: Any, writers: Any) -> list[Writer]:
+def as_writers(log_dir: Any, writers: Any, needed: bool = True) -> list[Writer]:
     """Returns the writers that a callback was given.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, and one is needed.
         TypeError: If one cannot be called.
     """
     if not isinstance(writers, (list, tuple)):
@@ -147,7 +147,7 @@ def as_writers(log_dir: Any, writers: Any) -> list[Writer]:
     found: list[Writer] = list(writers)
     if log_dir is not None:
         found.insert(0, TensorBoardWriter(log_dir))
-    if not found:
+    if needed and not found:
         raise ValueError(
             message(
                 "The pictures have to go somewhere.",

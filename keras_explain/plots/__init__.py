@@ -13,6 +13,7 @@ from keras_explain.plots.explanation import plot_attributions
 from keras_explain.plots.files import save, to_png
 from keras_explain.plots.grids import grid
 from keras_explain.plots.heatmaps import heatmap, plot_heatmap
+from keras_explain.plots.reliability import reliability_diagram
 from keras_explain.plots.series import signal
 from keras_explain.plots.slices import volume
 from keras_explain.plots.table import bars
@@ -26,6 +27,7 @@ __all__ = [
     "normalize",
     "plot_attributions",
     "plot_heatmap",
+    "reliability_diagram",
     "save",
     "sequence",
     "signal",

@@ -19,11 +19,6 @@ from keras_explain.callbacks import (
     SaliencyLogger,
 )
 
-# Keras reads its own variables in a way that NumPy will not allow later.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)
-
 
 def data(number=24):
     rng = np.random.default_rng(0)

@@ -60,6 +60,7 @@ def logs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_pictures_of_both_epochs_are_there(logs, chromium):
     with tensorboard(logs) as address:
         page = chromium.new_page(viewport={"width": 1280, "height": 900})

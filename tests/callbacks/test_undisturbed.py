@@ -63,7 +63,8 @@ def trained(options, *callbacks):
 @pytest.mark.parametrize(
     ("name", "options"),
     [*((name, "plain") for name in LOGGERS),
-     *(("grad_cam", options) for options in COMPILE if options != "plain")],
+     *(pytest.param("grad_cam", options, marks=pytest.mark.slow)
+       for options in COMPILE if options != "plain")],
 )  # fmt: skip
 def test_bit_identical(name, options):
     shown = []
@@ -155,6 +156,7 @@ def test_an_error_may_stop_it():
         fit(network(), logger)
 
 
+@pytest.mark.slow
 def test_two_devices(tmp_path):
     code = """
         import warnings

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import keras_explain
-from keras_explain import callbacks, datasets, plots
+from keras_explain import calibration, callbacks, datasets, plots
 from keras_explain.engine import catalogue
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
@@ -66,7 +66,9 @@ def test_catalogue_is_in_choosing_a_method():
         assert f"keras_explain.{entry.cls.__name__}`" in page
 
 
-@pytest.mark.parametrize("module", [keras_explain, callbacks, plots, datasets])
+@pytest.mark.parametrize(
+    "module", [keras_explain, calibration, callbacks, plots, datasets]
+)
 def test_public_names_are_documented(module):
     # What the catalogue holds is added to the page by the build.
     documented = {

@@ -15,6 +15,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RUN = [path for path in EXAMPLES if path.stem != "train_demo_model"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_example_draws_its_picture(path, tmp_path):
     env = {
