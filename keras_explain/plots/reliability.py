@@ -131,7 +131,11 @@ def _checked(curve: Any) -> dict[str, np.ndarray]:
 def _draw_bars(axes: Axes, curve: dict[str, np.ndarray]) -> None:
     left, width = curve["edges"][:-1], np.diff(curve["edges"])
     accuracy, confidence = curve["accuracy"], curve["confidence"]
-    options = {"align": "edge", "linewidth": 0.6, "edgecolor": "white"}
+    options: dict[str, Any] = {
+        "align": "edge",
+        "linewidth": 0.6,
+        "edgecolor": "white",
+    }
     axes.bar(left, np.nan_to_num(accuracy), width, color=_BAR,
              label="accuracy", **options)  # fmt: skip
     # Where the mean confidence of a bin is, and not its middle.
