@@ -38,6 +38,7 @@ _PACKAGES = (
     "engine",
     "plots",
     "rules",
+    "units",
 )
 
 __all__ = [*sorted(_MODULES), "__version__"]

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "keras_explain"
 FILES = sorted(PACKAGE.rglob("*.py"))
-FAMILIES = {"attribution", "calibration"}
+FAMILIES = {"attribution", "calibration", "units"}
 
 # Who may import whom, by folder; all may import the version.
 MAY_IMPORT = {

@@ -7,6 +7,7 @@ from keras_explain.callbacks.explanations import (
     GradCAMLogger,
     SaliencyLogger,
 )
+from keras_explain.callbacks.layers import ActivationLogger, FilterLogger
 from keras_explain.callbacks.writers import (
     Picture,
     PNGWriter,
@@ -14,8 +15,10 @@ from keras_explain.callbacks.writers import (
 )
 
 __all__ = [
+    "ActivationLogger",
     "CalibrationLogger",
     "ExplanationLogger",
+    "FilterLogger",
     "GradCAMLogger",
     "PNGWriter",
     "Picture",

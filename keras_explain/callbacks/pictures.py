@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -52,7 +53,8 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
 def captioned(picture: np.ndarray, caption: str) -> np.ndarray:
     """Returns a picture with a text below, in as many lines as it takes."""
     font = ImageFont.load_default(_SIZE)
-    width = max(picture.shape[1], 96)
+    longest = max(map(font.getlength, caption.split()), default=0)
+    width = max(picture.shape[1], math.ceil(longest) + 2 * _ROOM)
     lines = _lines(caption, width - 2 * _ROOM, font)
     height = len(lines) * (_SIZE + 3) + 2 * _ROOM
     canvas = np.full((picture.shape[0] + height, width, 3), 255, "uint8")
@@ -65,7 +67,7 @@ def captioned(picture: np.ndarray, caption: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def _lines(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+def _lines(text: str, width: int, font: Any) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import keras_explain
-from keras_explain import calibration, callbacks, datasets, plots
+from keras_explain import calibration, callbacks, datasets, plots, units
 from keras_explain.engine import catalogue
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
@@ -67,7 +67,7 @@ def test_catalogue_is_in_choosing_a_method():
 
 
 @pytest.mark.parametrize(
-    "module", [keras_explain, calibration, callbacks, plots, datasets]
+    "module", [keras_explain, calibration, callbacks, plots, datasets, units]
 )
 def test_public_names_are_documented(module):
     # What the catalogue holds is added to the page by the build.
