@@ -67,8 +67,8 @@ def main() -> None:
         table.add_column(column)
     for name, rows in found.items():
         mean, spread = np.mean(rows, 0), np.std(rows, 0)
-        cells = [f"{m:.3f} +- {s:.3f}" for m, s in zip(mean, spread,
-                                                       strict=True)]  # fmt: skip
+        pairs = zip(mean, spread, strict=True)
+        cells = [f"{m:.3f} +- {s:.3f}" for m, s in pairs]
         table.add_row(name, *cells)
         print("\t".join((name, *cells)), flush=True)
     Console().print(table)
