@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from keras_explain.engine.errors import message
 from keras_explain.plots.canvas import draw_title, new_figure, title_room
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _NEEDED = ("accuracy", "confidence", "count", "edges")
 _BAR, _GAP, _SURE = "#4477aa", "#ee6677", "#bbbbbb"
