@@ -1,6 +1,6 @@
 """What does each calibrator do for a network that is too sure?
 
-    python benchmarks/calibration.py [--seeds 5] [--epochs 150]
+    python benchmarks/calibration.py [--seeds 5] [--epochs 300]
 
 Trains a small convolutional network on 500 noisy digits of scikit-learn, until
 it knows them by heart, fits every calibrator on 400 others, and prints means
@@ -42,7 +42,7 @@ MEASURES = ("ECE", "NLL", "accuracy")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=300)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ke.ExplainWarning)
     found = {name: [] for name in CALIBRATORS}

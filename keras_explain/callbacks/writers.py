@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
+from tensorboard.plugins.image import metadata
 
-from keras_explain import plots
 from keras_explain.engine.errors import message
 from keras_explain.engine.files import write_aside
 
@@ -77,13 +79,21 @@ class TensorBoardWriter:
         writer, _ = _OPEN[key]
         with writer.as_default(), tf.summary.record_if(True):
             for picture in pictures:
-                tf.summary.image(
-                    picture.tag,
-                    picture.image[np.newaxis],
-                    step=picture.step,
-                    description=picture.caption,
-                )
+                self._write(picture)
         writer.flush()
+
+    def _write(self, picture: Picture) -> None:
+        # As `tf.summary.image` does, but for the encoder: TensorFlow's takes
+        # three times as long as all the rest of a callback.
+        height, width, _ = picture.image.shape
+        tf.summary.write(
+            picture.tag,
+            tf.constant([str(width), str(height), _png(picture.image)]),
+            step=picture.step,
+            metadata=metadata.create_summary_metadata(
+                display_name="", description=picture.caption
+            ),
+        )
 
     def close(self) -> None:
         """Closes the file, unless another callback writes to it."""
@@ -96,6 +106,13 @@ class TensorBoardWriter:
         else:
             writer.close()
         self._is_open = False
+
+
+def _png(image: np.ndarray) -> bytes:
+    """A picture as PNG, written fast rather than small."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png", compress_level=1)
+    return file.getvalue()
 
 
 # Open files of TensorBoard by folder, with the number of their users.
@@ -122,7 +139,7 @@ class PNGWriter:
         for picture in pictures:
             name = picture.tag.replace("/", "_")
             path = self.folder / picture.folder / f"{name}.png"
-            plots.save(picture.image, path)
+            write_aside(path, _png(picture.image))
 
     def close(self) -> None:
         """Nothing is open."""
