@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -43,9 +42,9 @@ def first_samples(data: Any, most: int) -> Samples:
         raise ValueError(
             message("At least one sample is shown.", f"max_outputs={most}")
         )
-    is_stream = isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
     # A batch with its labels: what is shuffled comes in one order only.
-    whole = _stream(data) if is_stream else [data]
+    stream = batching.elements(data)
+    whole = [data] if stream is None else stream
     inputs, labels = [], []
     for element in whole:
         is_pair = isinstance(element, tuple) and len(element) in (2, 3)
@@ -62,13 +61,6 @@ def first_samples(data: Any, most: int) -> Samples:
         next(batching.batches(data, 1))  # raises: there is nothing
     known = None if labels[0] is None else np.concatenate(labels)
     return Samples(batching.concatenate(inputs), classes_of(known))
-
-
-def _stream(data: Any) -> Any:
-    if isinstance(data, keras.utils.PyDataset):
-        return (data[k] for k in range(data.num_batches or 0))
-    batching.check_batched(data)
-    return iter(data)
 
 
 def _check_number(inputs: Any, labels: Any) -> None:

@@ -53,22 +53,28 @@ def count(data: Any, batch_size: int) -> int | None:
     return -(-_size(data) // batch_size)
 
 
-def _whole(data: Any) -> Iterator[Any]:
+def elements(data: Any) -> Iterator[Any] | None:
+    """Returns the elements of a stream as they are, with their labels.
+
+    `None` for arrays, which are one batch.
+    """
     if isinstance(data, tf.data.Dataset):
-        check_batched(data)
-        for element in data:
-            yield _inputs(element)
-    elif isinstance(data, keras.utils.PyDataset):
-        for index in range(data.num_batches or 0):
-            yield _inputs(data[index])
-    elif isinstance(data, Iterator):
-        for element in data:
-            yield _inputs(element)
-    else:
+        _check_batched(data)
+        return iter(data)
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[index] for index in range(data.num_batches or 0))
+    return data if isinstance(data, Iterator) else None
+
+
+def _whole(data: Any) -> Iterator[Any]:
+    found = elements(data)
+    if found is None:
         yield _arrays(data)
+    else:
+        yield from map(_inputs, found)
 
 
-def check_batched(data: tf.data.Dataset) -> None:
+def _check_batched(data: tf.data.Dataset) -> None:
     spec = data.element_spec
     first = tf.nest.flatten(spec[0] if isinstance(spec, tuple) else spec)[0]
     if first.shape.rank == 3 and first.shape[-1] in (1, 3, 4):

@@ -16,8 +16,6 @@ NOISE = np.random.default_rng(4)
 X = NOISE.normal(size=(50, 4)).astype("float32")
 Y = (2 * X[:, :3] + NOISE.gumbel(size=(50, 3))).argmax(1)
 
-saves = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
-
 
 def member(units=3, activation: str | None = "softmax"):
     model = keras.Sequential(
@@ -63,7 +61,6 @@ def test_an_average_is_not_taken_for_logits():
     )
 
 
-@saves
 @pytest.mark.parametrize("units", [1, 3])
 def test_calibrated_saved_and_loaded(units, tmp_path):
     activation = "softmax" if units > 1 else "sigmoid"

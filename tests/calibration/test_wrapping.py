@@ -22,6 +22,7 @@ from keras_explain.calibration.scaling import (
 )
 from tests import zoo
 from tests.calibration import slow_calibration as slow
+from tests.calibration.problems import data_for, scaled
 
 CALIBRATORS = (
     TemperatureScaling,
@@ -32,8 +33,6 @@ CALIBRATORS = (
     IsotonicCalibration,
     BayesianBinning,
 )
-# Keras itself asks NumPy for arrays in the old way when it saves.
-saves = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
 HEADS = [
     "functional",
@@ -51,36 +50,6 @@ HEADS = [
     "sigmoid",
     "lstm",
 ]
-
-
-def data_for(specimen, samples=40):
-    """Inputs and labels that agree with the model in part."""
-    noise = np.random.default_rng(0)
-
-    def more(array):
-        array = np.repeat(array, samples // 2, axis=0)
-        if specimen.integers:
-            return noise.integers(1, 20, array.shape).astype("int32")
-        return (array + noise.normal(size=array.shape)).astype("float32")
-
-    x = tf.nest.map_structure(more, specimen.inputs)
-    scores = specimen.model.predict(x, verbose=0)
-    if scores.shape[1] == 1:
-        y = (scores[:, 0] > np.median(scores)).astype(int)
-        y[:10] = 1 - y[:10]
-        return x, y
-    y = np.arange(samples) % 10
-    half = slice(0, samples // 2)
-    y[half] = scores.argmax(1)[half]
-    y[:10] = range(10)
-    return x, y
-
-
-def scaled(model: keras.Model, factor: float = 8.0) -> keras.Model:
-    """Makes the random model sure enough to be told from chance."""
-    last = model.get_layer("logits")
-    last.kernel.assign(last.kernel * factor)
-    return model
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -109,7 +78,6 @@ def test_every_head(name):
     assert own == pytest.approx(calibrator.temperature, rel=1e-6)
 
 
-@saves
 @pytest.mark.parametrize(
     "name",
     ["functional", "softmax_layer", "sequential", "nested", "sigmoid",
@@ -127,7 +95,6 @@ def test_saved_and_loaded(name, tmp_path):
     )
 
 
-@saves
 @pytest.mark.parametrize("kind", CALIBRATORS)
 @pytest.mark.parametrize("name", ["functional", "sigmoid"])
 def test_every_calibrator_is_saved_and_loaded(kind, name, tmp_path):
@@ -168,7 +135,6 @@ def points(samples=60, size=4):
     return x, (3 * x[:, :3] + noise.gumbel(size=(samples, 3))).argmax(1)
 
 
-@saves
 def test_subclassed_is_saved_and_loaded(tmp_path):
     x, y = points()
     model = Written()
@@ -184,7 +150,6 @@ def test_subclassed_is_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), p)
 
 
-@saves
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
@@ -365,81 +330,6 @@ def test_a_segmenter():
         np.testing.assert_allclose(
             calibrator.model.predict(x, verbose=0), p, atol=1e-5
         )
-
-
-class Counted(keras.utils.PyDataset):
-    def __init__(self, x, y):
-        super().__init__()
-        self.x, self.y = x, y
-
-    def __len__(self):
-        return -(-len(self.x) // 7)
-
-    def __getitem__(self, index):
-        rows = slice(7 * index, 7 * index + 7)
-        return self.x[rows], self.y[rows]
-
-
-def test_all_kinds_of_data_are_the_same():
-    specimen = zoo.build("inputs_dict")
-    scaled(specimen.model)
-    x, y = data_for(specimen)
-    one_hot = np.eye(10)[y]
-    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(9)
-    whole = TemperatureScaling(specimen.model).fit((x, y)).temperature
-    others = [
-        ((x, y[:, None]), 7),
-        ((x, one_hot), 64),
-        ((x, tf.constant(y)), 3),
-        (dataset, 4),
-        (dataset.shuffle(50, seed=1), 32),
-    ]
-    for data, batch_size in others:
-        found = TemperatureScaling(specimen.model).fit(data, batch_size)
-        assert found.temperature == pytest.approx(whole, rel=1e-6)
-    single = zoo.build("functional")
-    scaled(single.model)
-    x, y = data_for(single)
-    whole = TemperatureScaling(single.model).fit((x, y)).temperature
-    counted = TemperatureScaling(single.model).fit(Counted(x, y))
-    assert counted.temperature == pytest.approx(whole, rel=1e-6)
-    p = counted.predict(Counted(x, y))
-    np.testing.assert_allclose(p, counted.predict(x), atol=1e-6)
-    listed = TemperatureScaling(single.model).fit((x.tolist(), list(y)))
-    assert listed.temperature == pytest.approx(whole, rel=1e-6)
-
-
-def test_batches_are_read_one_at_a_time():
-    specimen = zoo.build("functional")
-    x, y = data_for(specimen)
-    sizes = []
-
-    def generate():
-        for k in range(0, 40, 5):
-            sizes.append(k)
-            yield x[k : k + 5], y[k : k + 5]
-
-    signature = (
-        tf.TensorSpec((None, 8, 8, 3), tf.float32),
-        tf.TensorSpec((None,), tf.int64),
-    )
-    dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=signature
-    )
-    found = TemperatureScaling(specimen.model).fit(dataset)
-    assert len(sizes) == 8  # once through
-    whole = TemperatureScaling(specimen.model).fit((x, y))
-    assert found.temperature == pytest.approx(whole.temperature, rel=1e-6)
-
-
-def test_progress_is_shown_on_request(capfd):
-    specimen = zoo.build("functional")
-    x, y = data_for(specimen)
-    TemperatureScaling(specimen.model).fit((x, y), batch_size=8, verbose=False)
-    assert capfd.readouterr().err == ""
-    TemperatureScaling(specimen.model).fit((x, y), batch_size=8, verbose=True)
-    out, err = capfd.readouterr()
-    assert out == "" and err != ""
 
 
 def test_temperature_lowers_the_loss_and_keeps_the_accuracy():
