@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.each_target import Each
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.graph import Graph, Head
 from keras_explain.engine.targets import (
@@ -256,9 +257,13 @@ def _class_scores(
 
 
 def as_target(target: Any) -> Target:
-    """Returns a `Target` for `None`, an index, indices or a target."""
+    """Returns a `Target` for `None`, an index, indices, a target or several."""
     if isinstance(target, Target):
         return target
+    if isinstance(target, (list, tuple)) and any(
+        isinstance(one, Target) for one in target
+    ):
+        return Each(tuple(as_target(one) for one in target))
     if isinstance(target, (str, bool)) or callable(target):
         raise TypeError(
             message(

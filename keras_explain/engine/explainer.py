@@ -234,9 +234,7 @@ class Explainer:
         target.check(graph, batch)
         self._look_at_unknown_head(inputs, graph)
         number = tf.shape(flat[0])[0] if batch is None else batch
-        parameters = [
-            leaf.parameters(number, graph) for leaf in target.leaves()
-        ]
+        parameters = target.arguments(number, graph)
         extra = self._extra(inputs, rows, graph)
         arguments = (inputs, parameters, extra)
         function = self._compiled(arguments, specs, graph, target, wanted)

@@ -60,6 +60,19 @@ def pre_activation(output: tf.Tensor) -> tuple[str, tf.Tensor]:
     return "unknown", output
 
 
+# What a layer's own nonlinearity becomes in the TensorFlow graph.
+_NONLINEARITIES = {"Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus",
+                   "Softsign", "Sigmoid", "Tanh", "Softmax"}  # fmt: skip
+
+
+def linear_part(activation: tf.Tensor) -> tf.Tensor:
+    """Returns what the last nonlinearity was applied to, or the same."""
+    tensor = producer(activation)
+    if tensor.op.type in _NONLINEARITIES:
+        return tensor.op.inputs[0]
+    return activation
+
+
 class _Recorder:
     """The handler that fills a `Graph`."""
 

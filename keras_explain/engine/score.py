@@ -81,6 +81,7 @@ class ScoreFunction:
         probabilities: Whether outputs whose head is unknown turned out to
             be probabilities.
         ending: `(target, view) -> score`, in place of the target's own.
+        linear: Whether single units are read before their nonlinearity.
     """
 
     model: keras.Model
@@ -96,6 +97,7 @@ class ScoreFunction:
     shift: Any = None
     probabilities: bool = False
     ending: Callable[[Target, View], tf.Tensor] | None = None
+    linear: bool = False
 
     @property
     def batch(self) -> tf.Tensor:
@@ -318,7 +320,12 @@ class ScoreFunction:
             lambda t: next(seeded) if tf.is_tensor(t) else t, structure
         )
         view = View(
-            self.graph.heads, structure, outputs, activations, self.parameters
+            self.graph.heads,
+            structure,
+            outputs,
+            activations,
+            self.parameters,
+            self.linear,
         )
         return view, kept
 

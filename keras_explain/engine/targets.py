@@ -29,6 +29,7 @@ class View:
             nonlinearity: `[(kind, output, pre_activation)]`.
         activations: `{layer as named by the target: tensor}`.
         parameters: Tensors of the targets' parameters, in order of leaves.
+        linear: Whether single units are read before their nonlinearity.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class View:
         outputs: list[tuple[str, tf.Tensor, tf.Tensor]],
         activations: dict[Any, tf.Tensor],
         parameters: list[dict[str, tf.Tensor]],
+        linear: bool = False,
     ):
         self.heads = heads
         self.structure = structure
         self.outputs = outputs
         self.activations = activations
+        self.linear = linear
         self._parameters = iter(parameters)
         self.indices: list[tf.Tensor | None] = []
         self.probabilities: list[tf.Tensor | None] = []
@@ -77,6 +80,12 @@ class Target:
     ) -> dict[str, tf.Tensor]:
         """Returns tensors with one row for each of `batch` samples."""
         return {}
+
+    def arguments(
+        self, batch: tf.Tensor | int, graph: Graph
+    ) -> list[dict[str, tf.Tensor]]:
+        """Returns the parameters of all leaves, in their order."""
+        return [leaf.parameters(batch, graph) for leaf in self.leaves()]
 
     def rows(self, rows: slice) -> Target:
         """Returns the target of some of the samples."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Graph
+from keras_explain.engine.recording import linear_part
 from keras_explain.engine.targets import Target, View, registered
 
 
@@ -27,20 +28,37 @@ class _LayerTarget(Target):
     def _check_shape(self, shape: tuple[int | None, ...]) -> None:
         pass
 
+    # Whether it is a unit with an input of its own, which is what is read
+    # where a view is linear: the unit is zero wherever a ReLU is shut.
+    single: ClassVar[bool] = False
+
     def signature(self) -> Any:
-        return (*self._identity(), id(self.layer))
+        # Which unit it is comes in as a parameter: one trace serves all.
+        return (type(self).__name__, str(self.layer), id(self.layer))
 
     def score(self, view: View) -> tf.Tensor:
-        view.parameters()
+        parameters = view.parameters()
         activation = view.activations[self.layer]
-        return self._score(tf.cast(activation, tf.float32))
+        if view.linear and self.single:
+            activation = linear_part(activation)
+        return self._score(tf.cast(activation, tf.float32), **parameters)
 
-    def _score(self, activation: tf.Tensor) -> tf.Tensor:
+    def _score(
+        self, activation: tf.Tensor, **parameters: tf.Tensor
+    ) -> tf.Tensor:
         raise NotImplementedError
 
 
 def _positions(activation: tf.Tensor) -> list[int]:
     return list(range(1, activation.shape.rank))
+
+
+def _every(value: Any, batch: tf.Tensor | int, dtype: Any) -> tf.Tensor:
+    """Returns the value for each sample, `(batch, ...)`."""
+    value = np.asarray(value, dtype)
+    if isinstance(batch, int):
+        return tf.constant(np.broadcast_to(value, (batch, *value.shape)))
+    return tf.broadcast_to(value, tf.concat([[batch], value.shape], 0))
 
 
 @registered
@@ -57,6 +75,13 @@ class Neuron(_LayerTarget):
     layer: Any
     index: Any
 
+    single: ClassVar[bool] = True
+
+    def parameters(
+        self, batch: tf.Tensor | int, graph: Graph
+    ) -> dict[str, tf.Tensor]:
+        return {"index": _every(np.atleast_1d(self.index), batch, np.int32)}
+
     def _check_shape(self, shape: tuple[int | None, ...]) -> None:
         index = tuple(np.atleast_1d(self.index))
         fits = len(index) == len(shape) and all(
@@ -72,10 +97,12 @@ class Neuron(_LayerTarget):
                 )
             )
 
-    def _score(self, activation: tf.Tensor) -> tf.Tensor:
-        for step in np.atleast_1d(self.index):
-            activation = tf.gather(activation, int(step), axis=1)
-        return activation
+    def _score(
+        self, activation: tf.Tensor, **parameters: tf.Tensor
+    ) -> tf.Tensor:
+        sizes = tf.shape(activation)[1:]
+        index = tf.math.floormod(parameters["index"], sizes)
+        return tf.gather_nd(activation, index, batch_dims=1)
 
 
 @registered
@@ -91,6 +118,13 @@ class Channel(_LayerTarget):
     layer: Any
     index: int
 
+    single: ClassVar[bool] = True
+
+    def parameters(
+        self, batch: tf.Tensor | int, graph: Graph
+    ) -> dict[str, tf.Tensor]:
+        return {"index": _every(self.index, batch, np.int32)}
+
     def _check_shape(self, shape: tuple[int | None, ...]) -> None:
         size = shape[-1]
         if size is not None and not 0 <= self.index < size:
@@ -102,9 +136,14 @@ class Channel(_LayerTarget):
                 )
             )
 
-    def _score(self, activation: tf.Tensor) -> tf.Tensor:
-        channel = activation[..., self.index]
-        return tf.reduce_mean(channel, _positions(channel))
+    def _score(
+        self, activation: tf.Tensor, **parameters: tf.Tensor
+    ) -> tf.Tensor:
+        # The mean of all channels first: choosing one of few numbers costs
+        # nothing, on the way back as well.
+        axes = _positions(activation)[:-1]
+        means = tf.reduce_mean(activation, axes) if axes else activation
+        return tf.gather(means, parameters["index"], axis=1, batch_dims=1)
 
 
 @registered
@@ -118,7 +157,9 @@ class LayerActivation(_LayerTarget):
 
     layer: Any
 
-    def _score(self, activation: tf.Tensor) -> tf.Tensor:
+    def _score(
+        self, activation: tf.Tensor, **parameters: tf.Tensor
+    ) -> tf.Tensor:
         return tf.reduce_mean(tf.square(activation), _positions(activation))
 
 
@@ -153,12 +194,35 @@ class Direction(_LayerTarget):
                 )
             )
 
-    def _score(self, activation: tf.Tensor) -> tf.Tensor:
-        vector = tf.constant(self.vector, tf.float32)
-        projection = tf.linalg.matvec(activation, vector)
+    def signature(self) -> Any:
+        return (*super().signature(), self.cosine_power)
+
+    def parameters(
+        self, batch: tf.Tensor | int, graph: Graph
+    ) -> dict[str, tf.Tensor]:
+        return {"vector": _every(self.vector, batch, np.float32)}
+
+    def _score(
+        self, activation: tf.Tensor, **parameters: tf.Tensor
+    ) -> tf.Tensor:
+        vector = parameters["vector"]
+        projection = tf.einsum("b...c,bc->b...", activation, vector)
         if self.cosine_power:
-            lengths = tf.norm(activation, axis=-1) * tf.norm(vector)
-            cosine = tf.math.divide_no_nan(projection, lengths)
+            length = tf.norm(vector, axis=-1)
+            length = tf.reshape(
+                length, [-1] + [1] * (projection.shape.rank - 1)
+            )
+            cosine = tf.math.divide_no_nan(
+                projection, _norm(activation) * length
+            )
             cosine = tf.maximum(cosine, self.smallest_cosine)
             projection *= cosine**self.cosine_power
         return tf.reduce_mean(projection, _positions(projection))
+
+
+def _norm(vectors: tf.Tensor) -> tf.Tensor:
+    """The length along the last axis, with gradient 0 where it is 0."""
+    squared = tf.reduce_sum(tf.square(vectors), axis=-1)
+    is_zero = tf.equal(squared, 0.0)
+    root = tf.sqrt(tf.where(is_zero, tf.ones_like(squared), squared))
+    return tf.where(is_zero, tf.zeros_like(squared), root)
