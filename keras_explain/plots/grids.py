@@ -30,6 +30,7 @@ def grid(
     *,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
+    cell_labels: Sequence[Sequence[str]] | None = None,
     title: str | None = None,
     cell_size: float = 1.9,
 ) -> Figure:
@@ -44,6 +45,8 @@ def grid(
             the end of a short row.
         row_labels: A text for each row, on its left.
         column_labels: A text for each column, above the first row.
+        cell_labels: Rows of texts, one above each picture; in place of
+            `column_labels`.
         title: Text above all.
         cell_size: Width of a cell in inches.
 
@@ -51,8 +54,9 @@ def grid(
         A `matplotlib.figure.Figure`, with one axes per cell, row by row.
 
     Raises:
-        ValueError: If there is no picture, or the number of labels differs
-            from that of rows or columns.
+        ValueError: If there is no picture, the number of labels differs
+            from that of rows or columns, or cells and columns both have
+            labels.
 
     Example:
 
@@ -78,14 +82,14 @@ def grid(
     _check_labels("row_labels", row_labels, len(shown))
     _check_labels("column_labels", column_labels, columns)
     names = [] if row_labels is None else row_labels
-    heads = [
-        wrap(label, characters(cell_size, LABEL_SIZE))
-        for label in ([] if column_labels is None else column_labels)
-    ]
+    heads = _heads(shown, column_labels, cell_labels, cell_size)
     # Cells have the shape of the pictures, within reason.
     ratio = max(height / width for height, width, _ in sizes)
     ratio = min(max(ratio, 0.3), 2.5)
-    lines = max((head.count("\n") + 1 for head in heads), default=0)
+    lines = sum(
+        max((head.count("\n") + 1 for head in row if head), default=0)
+        for row in heads
+    )
     width = columns * (cell_size + 0.08) + (1.5 if len(names) else 0.1)
     height = len(shown) * (cell_size * ratio + 0.08) + 0.18 * lines + 0.1
     figure = new_figure(width, height + title_room(title, width))
@@ -96,8 +100,9 @@ def grid(
                 blank(cell)
             else:
                 draw_picture(cell, picture)
-    for axes, head in zip(cells[0], heads, strict=False):
-        axes.set_title(head, fontsize=LABEL_SIZE, parse_math=False)
+    for axes, texts in zip(cells, heads, strict=False):
+        for cell, text in zip(axes, texts, strict=False):
+            cell.set_title(text, fontsize=LABEL_SIZE, parse_math=False)
     for axes, label in zip(cells[:, 0], names, strict=False):
         axes.set_ylabel(
             wrap(label, _ROW_LABEL_WIDTH),
@@ -109,6 +114,31 @@ def grid(
         )
     draw_title(figure, title, width)
     return figure
+
+
+def _heads(
+    shown: list[list[Any]],
+    column_labels: Sequence[str] | None,
+    cell_labels: Sequence[Sequence[str]] | None,
+    cell_size: float,
+) -> list[list[str]]:
+    """The texts above the cells, row by row; rows without are left out."""
+    if column_labels is not None and cell_labels is not None:
+        raise ValueError(
+            message(
+                "Texts stand above the columns or above each cell.",
+                "`column_labels` and `cell_labels`",
+                "Pass one of them.",
+            )
+        )
+    rows = [] if column_labels is None else [column_labels]
+    if cell_labels is not None:
+        _check_labels("cell_labels", cell_labels, len(shown))
+        for labels, row in zip(cell_labels, shown, strict=True):
+            _check_labels("cell_labels", labels, len(row))
+        rows = list(cell_labels)
+    room = characters(cell_size, LABEL_SIZE)
+    return [[wrap(label, room) for label in row] for row in rows]
 
 
 def _check_labels(

@@ -103,3 +103,18 @@ def test_a_wrong_number_of_labels_is_refused(rows):
 def test_a_text_for_a_list_of_labels_is_refused(rows):
     with pytest.raises(TypeError, match=r"list of texts.*\n.*\n.*\['ab'\]"):
         grid(rows, row_labels="ab")
+
+
+def test_each_cell_may_have_a_text(rows):
+    labels = [["a", LONG, "c"], ["d", "e", "f"]]
+    figure = grid(rows, cell_labels=labels)
+    axes = np.reshape(figure.axes, (2, 3))
+    assert [a.get_title() for a in axes[1]] == ["d", "e", "f"]
+    texts_inside(figure)
+    figure.draw_without_rendering()
+    below = axes[0, 1].get_window_extent().y0
+    assert axes[1, 1].title.get_window_extent().y1 < below
+    with pytest.raises(ValueError, match="above the columns or above each"):
+        grid(rows, cell_labels=labels, column_labels=["a", "b", "c"])
+    with pytest.raises(ValueError, match="`cell_labels` needs 3"):
+        grid(rows, cell_labels=[["a"], ["b"]])
