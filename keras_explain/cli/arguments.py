@@ -6,6 +6,16 @@ import argparse
 
 from keras_explain.version import __version__
 
+CALIBRATORS = (
+    "temperature",
+    "vector",
+    "matrix",
+    "platt",
+    "histogram",
+    "isotonic",
+    "bayesian-binning",
+)
+
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
@@ -36,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
     _demo(add("demo", "explain demo pictures with every method"))
     _explain(add("explain", "explain images, and write a report"))
+    _calibrate(add("calibrate", "make a model as sure as it is right"))
     add("methods", "list the methods")
     _model(add("layers", "list the layers of a model"))
     return made
@@ -61,12 +72,14 @@ def _out(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _model(command: argparse.ArgumentParser) -> None:
+def _model(
+    command: argparse.ArgumentParser,
+    files: str = "a .keras or .h5 file, a SavedModel folder",
+) -> None:
     command.add_argument(
         "model",
         metavar="MODEL",
-        help="a .keras or .h5 file, a SavedModel folder, or a name from "
-        "keras.applications, such as ResNet50",
+        help=f"{files}, or a name from keras.applications, such as ResNet50",
     )
     command.add_argument(
         "--weights",
@@ -153,4 +166,54 @@ def _pictures(command: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="FILE",
         help="names of the classes: one a line, or JSON",
+    )
+
+
+def _calibrate(command: argparse.ArgumentParser) -> None:
+    _model(command, "a .keras or .h5 file")
+    command.add_argument(
+        "data",
+        metavar="DATA",
+        help="an .npz file of samples the model was not trained on: x, as the "
+        "model takes it, and y, class numbers or one-hot rows",
+    )
+    command.add_argument(
+        "--method",
+        default=CALIBRATORS[0],
+        choices=CALIBRATORS,
+        metavar="NAME",
+        help="%(choices)s (default: %(default)s)",
+    )
+    command.add_argument(
+        "--test",
+        metavar="FILE",
+        help="an .npz file to measure on; all of DATA is fitted on then",
+    )
+    command.add_argument(
+        "--holdout",
+        type=float,
+        metavar="SHARE",
+        help="without --test: the share of DATA that is left out of the fit "
+        "and measured on (default: 0.5)",
+    )
+    command.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="which samples are held out (default: %(default)s)",
+    )
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="samples the model sees at once (default: %(default)s)",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        help="calibrated model to write, ending in .keras; its report is "
+        "beside it, ending in .html (default: MODEL_calibrated.keras in this "
+        "folder)",
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from keras_explain.cli import (
     images,
-    interruption,
     labels,
     models,
     store,
@@ -25,7 +24,7 @@ from keras_explain.cli.failures import (
 )
 from keras_explain.cli.job import Job
 from keras_explain.cli.run import Method, Outcome, Picture
-from keras_explain.engine import catalogue
+from keras_explain.engine import catalogue, interruption
 from keras_explain.report import Column, Report
 from keras_explain.version import __version__
 

@@ -90,6 +90,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from keras_explain.cli.explain import explain
 
         return explain(arguments)
+    if arguments.command == "calibrate":
+        from keras_explain.cli.calibrate import calibrate
+
+        return calibrate(arguments)
     from keras_explain.cli import tables
 
     return getattr(tables, arguments.command)(arguments)

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_explain import calibration  # noqa: F401 - known to Keras in files
 from keras_explain.cli import applications
 from keras_explain.cli.failures import CommandError, shown
 from keras_explain.engine.errors import message

@@ -141,7 +141,7 @@ class Run:
             return self._explain(method, pictures)
         except REFUSALS as error:
             if len(pictures) == 1:
-                return [Outcome(Cell(method.name, refused=_reason(error)))]
+                return [Outcome(Cell(method.name, refused=reason(error)))]
         # One of them may be the cause, such as a picture all in black.
         return [self.explain(method, [p])[0] for p in pictures]
 
@@ -253,7 +253,7 @@ class Run:
         )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What an error says; of those with a story around it, the line itself."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     is_story = isinstance(error, tf.errors.OpError)

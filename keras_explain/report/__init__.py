@@ -1,5 +1,21 @@
-"""A page that shows explanations, in one file that opens anywhere."""
+"""Pages that show results, each in one file that opens anywhere."""
 
+from keras_explain.report.calibration import (
+    CalibrationReport,
+    Constants,
+    Diagram,
+    Measure,
+)
 from keras_explain.report.report import Cell, Column, Prediction, Report, Row
 
-__all__ = ["Cell", "Column", "Prediction", "Report", "Row"]
+__all__ = [
+    "CalibrationReport",
+    "Cell",
+    "Column",
+    "Constants",
+    "Diagram",
+    "Measure",
+    "Prediction",
+    "Report",
+    "Row",
+]

@@ -6,22 +6,18 @@ script: texts are escaped, and a content security policy forbids the rest.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import os
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
 
 from keras_explain import plots
 from keras_explain.engine.catalogue import Entry
 from keras_explain.engine.files import write_aside
+from keras_explain.report.rendering import environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +157,7 @@ class Report:
     def html(self) -> str:
         """Returns the page as text."""
         report = self._by_family()
-        template = _environment().get_template("page.html")
+        template = environment().get_template("page.html")
         return template.render(
             report=report,
             families=_runs([c.family for c in report.columns]),
@@ -245,56 +241,3 @@ def _legends() -> dict[str, bytes]:
         "unsigned": plots.to_png(plots.heatmap(ramp, white)),
         "signed": plots.to_png(plots.heatmap(signed, white)),
     }
-
-
-def data_uri(picture: bytes) -> str:
-    """Returns a picture as an address that holds it."""
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person would say it."""
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min"
-
-
-def percent(share: float) -> str:
-    """Returns a probability in percent; never "100" for less than all."""
-    if share < 0.0005:
-        return "< 0.1 %"
-    return "> 99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
-
-
-def number(value: float) -> str:
-    """Returns three digits, without an exponent where one can do without."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        digits = max(0, 2 - int(np.floor(np.log10(abs(value) or 1))))
-        return f"{value:.{digits}f}"
-    return f"{value:.2e}"
-
-
-def _csp_hash(script: Any) -> markupsafe.Markup:
-    digest = hashlib.sha256(str(script).encode()).digest()
-    return markupsafe.Markup(base64.b64encode(digest).decode())
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        data_uri=data_uri,
-        duration=duration,
-        number=number,
-        percent=percent,
-        csp_hash=_csp_hash,
-    )
-    return environment

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keras_explain.cli.interruption import between_steps
+from keras_explain.engine.interruption import between_steps
 from tests.cli.conftest import start, write_picture
 
 

@@ -10,7 +10,7 @@ import pytest
 from keras_explain import plots
 from keras_explain.engine import catalogue
 from keras_explain.report import Cell, Column, Prediction, Report, Row
-from keras_explain.report.report import duration, number, percent
+from keras_explain.report.rendering import duration, number, percent
 
 
 def png(value=100):
