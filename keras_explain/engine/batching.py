@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine.errors import message
+from keras_explain.engine.progress import bar
 
 
 def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, slice]]:
@@ -152,15 +152,5 @@ def progress(
                 f"batch_size={batch_size}",
             )
         )
-    total = count(data, batch_size)
-    if verbose == "auto":
-        verbose = total != 1 and sys.stderr.isatty()
-    if not verbose:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    with bar(count(data, batch_size), title, verbose) as advance:
+        yield advance
