@@ -1,0 +1,51 @@
+"""Many units at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import keras_explain as ke
+from keras_explain.synthesis import class_grid, layer_grid, maximize
+from tests import zoo
+
+OPTIONS = {"steps": 3, "value_range": (0, 1), "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.build("functional").model
+
+
+def test_parts_are_as_one_batch(model):
+    whole = maximize(
+        model, [ke.Channel("conv2", k) for k in range(5)],
+        snapshots=(1,), **OPTIONS,
+    )  # fmt: skip
+    parts = layer_grid(model, "conv2", 5, rows_at_once=2, snapshots=(1,),
+                       **OPTIONS)  # fmt: skip
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-5)
+    np.testing.assert_allclose(parts.frames[1], whole.frames[1], atol=1e-5)
+    np.testing.assert_allclose(parts.score, whole.score, rtol=1e-4)
+    assert parts.history["score"].shape == (3, 5)
+    assert parts.titles == [f"conv2 channel {k}" for k in range(5)]
+
+
+def test_all_classes(model):
+    made = class_grid(model, **OPTIONS)
+    assert len(made) == model.output_shape[-1]
+    assert len(made.show().axes) >= len(made)
+
+
+def test_units_beyond_the_last_are_not_asked_for(model):
+    assert len(layer_grid(model, "conv2", 99, **OPTIONS)) == 6
+    with pytest.raises(ValueError, match="has 6 channels"):
+        layer_grid(model, "conv2", [5, 6], **OPTIONS)
+
+
+def test_mistakes_are_told(model):
+    with pytest.raises(ValueError, match="At least one picture"):
+        class_grid(model, rows_at_once=0, **OPTIONS)
+    made = maximize(model, 1, **OPTIONS)
+    with pytest.raises(ValueError, match="from its beginning"):
+        class_grid(model, start=made, **OPTIONS)
