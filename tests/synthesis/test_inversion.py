@@ -1,0 +1,129 @@
+"""Inversion: its objective, its laws, and what it refuses."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_explain.synthesis import invert, invert_layers, maximize
+from keras_explain.synthesis.inversion import published
+from keras_explain.synthesis.match import Match
+from keras_explain.synthesis.regularizers import TotalVariation
+from tests import zoo
+
+RANGE = {"value_range": (-4, 4), "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def specimen():
+    return zoo.build("functional")
+
+
+def output(model, name, x):
+    return np.asarray(keras.Model(model.input, model.get_layer(name).output)(x))
+
+
+def test_an_invertible_linear_layer_is_inverted_exactly():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([layers.Input((6,)), layers.Dense(6, name="a")])
+    matrix = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    model.layers[0].set_weights([matrix, np.arange(6.0) / 10])
+    x = np.random.default_rng(1).uniform(-1, 1, (3, 6)).astype("float32")
+    made = invert(model, x, "a", prior=(), steps=300,
+                  value_range=(-2, 2), verbose=False)  # fmt: skip
+    np.testing.assert_allclose(made.images, x, atol=1e-4)
+
+
+def test_features_take_the_place_of_a_picture(specimen):
+    model, x = specimen.model, np.clip(specimen.inputs[:2], -3, 3)
+    features = output(model, "conv2", x)
+    for given in (features, features[0]):
+        made = invert(model, given, "conv2", steps=3, **RANGE)
+        picture = invert(model, x[: len(made)], "conv2", steps=3, **RANGE)
+        np.testing.assert_allclose(made.images, picture.images, atol=1e-5)
+
+
+def test_the_score_is_the_relative_error_by_hand(specimen):
+    model, x = specimen.model, np.clip(specimen.inputs[:2], -3, 3)
+    made = invert(model, x, "conv2", prior=(), steps=3, **RANGE)
+    wanted, got = output(model, "conv2", x), output(model, "conv2", made.images)
+    axes = (1, 2, 3)
+    error = np.sum((got - wanted) ** 2, axes) / np.sum(wanted**2, axes)
+    np.testing.assert_allclose(-made.score, error, rtol=1e-4)
+
+
+def test_the_published_regularizers_by_hand():
+    """In the authors' units: values of 0 to 255 over 68.9 sqrt(N)."""
+    x = np.random.default_rng(0).uniform(0, 1, (1, 6, 5, 3)).astype("float32")
+    norm, smooth = published((6, 5, 3), depth=0.5)
+    x = tf.constant(x)
+    u = 255 * (x.numpy().astype("float64") - 0.5) / (68.9 * np.sqrt(90))
+    np.testing.assert_allclose(
+        norm.penalty(x)[0], 2.16e8 * np.sum(u**6), rtol=1e-4
+    )
+    down, right = np.zeros_like(u), np.zeros_like(u)
+    down[:, :-1], right[:, :, :-1] = np.diff(u, axis=1), np.diff(u, axis=2)
+    np.testing.assert_allclose(
+        smooth.penalty(x)[0], 3.0 * np.sum(down**2 + right**2), rtol=1e-4
+    )
+    assert published((6, 5, 3), 0.0)[1].weight < smooth.weight
+    assert smooth.weight < published((6, 5, 3), 1.0)[1].weight
+    assert len(published((7,), 0.5)) == 1
+
+
+def test_a_convolution_is_inverted_and_regularizers_smooth():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [layers.Input((8, 8, 3)), layers.Conv2D(12, 3, name="conv")]
+    )
+    x = np.clip(zoo.images(1), -3, 3)
+    plain = invert(model, x, "conv", prior=(), steps=300, **RANGE)
+    assert -plain.score[0] < 1e-3
+    smooth = invert(
+        model, x, "conv", prior=TotalVariation(0.1), steps=300, **RANGE
+    )
+
+    def variation(made):
+        return TotalVariation(1.0).penalty(tf.constant(made.images))[0]
+
+    assert variation(smooth) < 0.8 * variation(plain)
+    assert "TotalVariation" in smooth.history
+
+
+def test_every_layer_in_one_call(specimen):
+    model, x = specimen.model, np.clip(specimen.inputs[0], -3, 3)
+    made = invert_layers(model, x, steps=2, **RANGE)
+    assert list(made) == ["conv1", "conv2", "pool", "logits"] or set(made) >= {
+        "conv1",
+        "conv2",
+    }
+    for name, one in made.items():
+        alone = invert(model, x, name, steps=2, **RANGE)
+        np.testing.assert_array_equal(one.images, alone.images)
+
+
+def test_pictures_of_any_size_for_an_open_model():
+    specimen = zoo.build("open_size")
+    x = np.clip(zoo.images(1, 9)[:, :, :7], -3, 3)
+    name = specimen.model.layers[1].name
+    made = invert(specimen.model, x, name, steps=2, **RANGE)
+    assert made.images.shape == x.shape
+
+
+def test_mistakes_are_told(specimen):
+    model, x = specimen.model, np.clip(specimen.inputs[:1], -3, 3)
+    with pytest.raises(ValueError, match="takes pictures of shape"):
+        invert(model, x[:, :4], "conv1", **RANGE)
+    with pytest.raises(ValueError, match="The pictures to invert must lie"):
+        invert(model, x * 9, "conv1", **RANGE)
+    with pytest.raises(ValueError, match="nowhere"):
+        invert(model, x, "nowhere", **RANGE)
+    with pytest.raises(ValueError, match="finite and not zero"):
+        invert(model, np.zeros((8, 8, 6)), "conv2", **RANGE)
+    with pytest.raises(ValueError, match=r"layer gives \(8, 8, 6\)"):
+        invert(model, np.ones((8, 8, 5)), "conv2", **RANGE)
+    with pytest.raises(ValueError, match="from the same layer"):
+        maximize(model, Match("conv2", np.ones((8, 8, 5))), **RANGE)
