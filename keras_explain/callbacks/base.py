@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -16,9 +17,19 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.callbacks.schedule import Schedule
-from keras_explain.callbacks.writers import Picture, Writer, as_writers
+from keras_explain.callbacks.writers import (
+    Picture,
+    PNGWriter,
+    TensorBoardWriter,
+    Writer,
+    as_writers,
+)
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import message
+
+# Draws and writes while the training goes on: one thread for all callbacks, as
+# they may share a file.
+_ASIDE = ThreadPoolExecutor(1, "keras_explain_pictures")
 
 
 class Shown(NamedTuple):
@@ -45,7 +56,8 @@ class PictureLogger(keras.callbacks.Callback):
         every: `"epoch"`, a number of batches, or `"train_end"`.
         on_error: What happens when a picture cannot be made or written:
             `"warn"` warns once and goes on, as no training is to be lost to a
-            picture; `"raise"` stops the training.
+            picture; `"raise"` stops the training, which then waits until
+            the pictures are written.
 
     Raises:
         ValueError: If there is no place for pictures, or an option is
@@ -79,12 +91,17 @@ class PictureLogger(keras.callbacks.Callback):
         self._epoch = 0
         self._before: int | None = None
         self._in_epoch = 0
+        self._pending: Future | None = None
         if self.schedule.counts_batches:
             # Keras waits for each batch where a callback looks at batches.
             self.on_train_batch_end = self._after_batch
 
-    def shown(self) -> list[Shown]:
-        """Returns the pictures of the model as it is now."""
+    def shown(self) -> Iterable[Shown]:
+        """Returns the pictures of the model as it is now.
+
+        What looks at the model happens at once; pictures may be drawn as
+        they are asked for, in another thread.
+        """
         raise NotImplementedError
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -114,20 +131,41 @@ class PictureLogger(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         if self.schedule.every == "train_end":
             self._write(self._epoch, "train_end")
+        self._wait()
         for writer in self.writers:
             if hasattr(writer, "close"):
-                writer.close()
+                _ASIDE.submit(writer.close).result()
 
     def _write(self, step: int, folder: str) -> None:
         if not self.writers:
             return
+        self._wait()
         with self.careful():
-            pictures = [
-                Picture(*each, step, self._epoch, folder)
-                for each in self.shown()
-            ]
-            for writer in self.writers:
-                writer(pictures)
+            shown = self.shown()
+            epoch = self._epoch
+
+            def write() -> None:
+                pictures = [
+                    Picture(*each, step, epoch, folder) for each in shown
+                ]
+                for writer in self.writers:
+                    writer(pictures)
+
+            # What somebody else wrote may not expect a thread of ours.
+            known = (TensorBoardWriter, PNGWriter)
+            if all(isinstance(writer, known) for writer in self.writers):
+                self._pending = _ASIDE.submit(write)
+            else:
+                write()
+        if self.on_error == "raise":
+            self._wait()
+
+    def _wait(self) -> None:
+        """Waits for the pictures before, and tells of what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with self.careful():
+                pending.result()
 
     @contextlib.contextmanager
     def careful(self) -> Iterator[None]:

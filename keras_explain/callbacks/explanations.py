@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -108,7 +108,7 @@ class ExplanationLogger(PictureLogger):
             self._made = self.model, self.make(self.model)
         return self._made[1]
 
-    def shown(self) -> list[Shown]:
+    def shown(self) -> Iterator[Shown]:
         target = self.target
         if isinstance(target, str):
             target = self.samples.classes
@@ -119,12 +119,12 @@ class ExplanationLogger(PictureLogger):
         )
         captions = self.captions(found)
         name = self.name or found.method
-        return [
+        return (
             Shown(f"explanations/{name}/{k}", captioned(picture, text), text)
             for k, (picture, text) in enumerate(
                 zip(drawn(found), captions, strict=True)
             )
-        ]
+        )
 
     def captions(self, found: Explanation) -> list[str]:
         """Returns which class is explained of each sample, in words."""

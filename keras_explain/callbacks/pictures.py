@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,25 +20,29 @@ _SIZE = 12
 _ROOM = 4
 
 
-def drawn(explanation: Explanation) -> list[np.ndarray]:
+def drawn(explanation: Explanation) -> Iterator[np.ndarray]:
     """Returns a picture for each sample.
 
-    Of images it is the image beside its heat map; of anything else the figure
-    that `Explanation.plot` draws.
+    Of images it is the image beside its heat map, drawn when it is asked for;
+    of anything else the figure that `Explanation.plot` draws, drawn at once,
+    as Matplotlib is not made for several threads.
     """
     images, maps = explanation.picture()
     if images is None or np.ndim(images) != 4 or np.ndim(maps) not in (3, 4):
         figures = (
             explanation[k].plot(titles=[None]) for k in range(len(explanation))
         )
-        return [_pixels(plots.to_png(figure)) for figure in figures]
+        return iter([_pixels(plots.to_png(figure)) for figure in figures])
+    return _beside(explanation, images)
+
+
+def _beside(explanation: Explanation, images: Any) -> Iterator[np.ndarray]:
+    """Each image beside its heat map."""
     bounds = value_range(images)
-    shown = [plots.to_displayable(i, shown_range=bounds) for i in images]
     heat = explanation.heatmap()
-    return [
-        np.concatenate([enlarged(a), enlarged(b)], axis=1)
-        for a, b in zip(shown, heat, strict=True)
-    ]
+    for image, colored in zip(images, heat, strict=True):
+        shown = plots.to_displayable(image, shown_range=bounds)
+        yield np.concatenate([enlarged(shown), enlarged(colored)], axis=1)
 
 
 def _pixels(png: bytes) -> np.ndarray:

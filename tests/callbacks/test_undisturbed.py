@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
 import tracemalloc
 
 import keras
@@ -17,6 +18,7 @@ import keras_explain as ke
 from keras_explain.callbacks import (
     ExplanationLogger,
     GradCAMLogger,
+    PNGWriter,
     SaliencyLogger,
 )
 from keras_explain.engine.errors import ExplainWarning
@@ -133,6 +135,63 @@ def test_memory_does_not_grow():
     assert sizes[1] - sizes[0] < 150_000
     functions = logger.explainer()._functions
     assert len(functions) == 1
+
+
+class Slow(PNGWriter):
+    """Says in which thread it wrote, and how much at a time."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.threads, self.steps = [], []
+
+    def __call__(self, pictures):
+        self.threads.append(threading.current_thread())
+        self.steps.append([picture.step for picture in pictures])
+        super().__call__(pictures)
+
+
+def test_files_are_drawn_and_written_beside_the_training(tmp_path):
+    writer = Slow(tmp_path)
+    fit(network(), SaliencyLogger(data(2), writers=writer), epochs=3)
+    assert threading.main_thread() not in writer.threads
+    assert len(set(writer.threads)) == 1
+    assert writer.steps == [[0, 0], [1, 1], [2, 2]]
+    assert len(list(tmp_path.rglob("*.png"))) == 6
+
+
+def test_what_is_drawn_beside_the_training_does_not_disturb_it(tmp_path):
+    logger = SaliencyLogger(data(2), writers=PNGWriter(tmp_path), every=1)
+    plain, logged = trained({}), trained({}, logger)
+    for one, other in zip(plain, logged, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_writers_of_others_are_called_where_the_training_is():
+    seen = []
+
+    def write(pictures):
+        seen.append(threading.current_thread())
+
+    fit(network(), SaliencyLogger(data(2), writers=write), epochs=2)
+    assert seen == [threading.main_thread()] * 2
+
+
+@pytest.mark.parametrize("on_error", ["warn", "raise"])
+def test_a_folder_that_is_lost_on_the_way(tmp_path, on_error):
+    folder = tmp_path / "pictures"
+    logger = SaliencyLogger(
+        data(1), writers=PNGWriter(folder), on_error=on_error
+    )
+    folder.rmdir()
+    folder.write_text("now a file")
+    if on_error == "raise":
+        with pytest.raises(OSError, match="cannot be written"):
+            fit(network(), logger, epochs=3)
+        return
+    with pytest.warns(ExplainWarning, match="cannot be written") as told:
+        history = fit(network(), logger, epochs=3)
+    assert len(history.history["loss"]) == 3
+    assert len([w for w in told if "cannot be" in str(w.message)]) == 1
 
 
 def broken(model):
