@@ -7,11 +7,16 @@ from keras_explain.synthesis.adversarial import (
     fooling_image,
     pgd,
 )
+from keras_explain.synthesis.code_sampling import Forces, sample_codes
 from keras_explain.synthesis.diversity import Diversity
 from keras_explain.synthesis.dream import deep_dream
 from keras_explain.synthesis.generators import CPPN, Generator
 from keras_explain.synthesis.grids import class_grid, layer_grid
 from keras_explain.synthesis.inversion import invert, invert_layers
+from keras_explain.synthesis.learned_inverter import (
+    LearnedInverter,
+    LossWeights,
+)
 from keras_explain.synthesis.match import Match
 from keras_explain.synthesis.maximize import Maximization, maximize
 from keras_explain.synthesis.parameterizations import (
@@ -27,9 +32,12 @@ __all__ = [
     "MACO",
     "Adversarial",
     "Diversity",
+    "Forces",
     "Fourier",
     "Generator",
     "LaplacianPyramid",
+    "LearnedInverter",
+    "LossWeights",
     "Match",
     "Maximization",
     "Pixels",
@@ -44,4 +52,5 @@ __all__ = [
     "layer_grid",
     "maximize",
     "pgd",
+    "sample_codes",
 ]

@@ -62,7 +62,7 @@ class Diversity:
 
     >>> from keras_explain.synthesis import Diversity, maximize
     >>> made = maximize(
-    ...     model, 3, batch=2, regularizers=[Diversity(1.0, "conv")],
+    ...     model, 3, batch=2, regularizers=[Diversity(1.0, "conv1")],
     ...     steps=4, value_range=(0, 1), verbose=False,
     ... )
     >>> len(made)

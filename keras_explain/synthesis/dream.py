@@ -118,7 +118,7 @@ def deep_dream(
     Example:
 
     >>> from keras_explain.synthesis import deep_dream
-    >>> made = deep_dream(model, images, "conv", octaves=1, steps=2,
+    >>> made = deep_dream(model, images, "conv1", octaves=1, steps=2,
     ...                   value_range=(-10, 10), verbose=False)
     >>> made.images.shape
     (2, 8, 8, 3)

@@ -96,10 +96,10 @@ def layer_grid(
     Example:
 
     >>> from keras_explain.synthesis import layer_grid
-    >>> made = layer_grid(model, "conv", 3, steps=2, value_range=(0, 1),
+    >>> made = layer_grid(model, "conv1", 3, steps=2, value_range=(0, 1),
     ...                   verbose=False)
     >>> made.titles
-    ['conv channel 0', 'conv channel 1', 'conv channel 2']
+    ['conv1 channel 0', 'conv1 channel 1', 'conv1 channel 2']
 
     References:
         Olah et al., 2017. Feature Visualization.

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine import checks, execution
+from keras_explain.engine import checks
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
 from keras_explain.engine.progress import bar
 from keras_explain.engine.recording import record
 from keras_explain.synthesis import value_range as ranges
+from keras_explain.synthesis.looking import outputs_of
 from keras_explain.synthesis.match import Match
 from keras_explain.synthesis.maximize import maximize
 from keras_explain.synthesis.objective import sample_shape
@@ -84,7 +85,7 @@ def invert(
     Example:
 
     >>> from keras_explain.synthesis import invert
-    >>> made = invert(model, images[0], "conv", steps=4, prior=(),
+    >>> made = invert(model, images[0], "conv1", steps=4, prior=(),
     ...               value_range=(-10, 10), verbose=False)
     >>> made.images.shape
     (1, 8, 8, 3)
@@ -146,7 +147,7 @@ def invert_layers(
     >>> made = invert_layers(model, images[0], steps=2, prior=(),
     ...                      value_range=(-10, 10))
     >>> sorted(made)[:2]
-    ['conv', 'logits']
+    ['conv1', 'conv2']
 
     References:
         Mahendran and Vedaldi, 2015. Understanding Deep Image
@@ -227,22 +228,15 @@ def _outputs(
     pictures: np.ndarray,
     call: Call,
 ) -> np.ndarray:
-    kept = {}
-
-    def keep(outputs: Any) -> Any:
-        kept["output"] = outputs
-        return outputs
-
-    def run(values: tf.Tensor) -> tf.Tensor:
-        execution.run(model, found.inputs(values), taps={call.key: keep})
-        return tf.cast(kept["output"], tf.float32)
-
     with TRACE_LOCK, tf.init_scope():
-        spec = tf.TensorSpec(pictures.shape, tf.float32)
-        function = tf.function(run, autograph=False)
-        return function.get_concrete_function(spec)(
-            tf.constant(pictures)
-        ).numpy()
+        function = tf.function(
+            lambda values: outputs_of(model, [call], found, values)[0],
+            autograph=False,
+        )
+        concrete = function.get_concrete_function(
+            tf.TensorSpec(pictures.shape, tf.float32)
+        )
+    return concrete(tf.constant(pictures)).numpy()
 
 
 def _batch(given: Any, declared: tuple[int | None, ...]) -> np.ndarray | None:

@@ -317,7 +317,10 @@ class Loop:
     def _average_in(self, images: tf.Tensor, step: tf.Tensor) -> None:
         past = self.problem.averaging
         mean = past * self._average + (1 - past) * images
-        self._average.assign(tf.where(tf.equal(step, 0), images, mean))
+        mean = tf.where(tf.equal(step, 0), images, mean)
+        # A picture that is not finite ends the run, and must not spoil it.
+        finite = tf.math.is_finite(images)
+        self._average.assign(tf.where(finite, mean, self._average))
 
     def _update(
         self, gradients: list[tf.Tensor], step: tf.Tensor
