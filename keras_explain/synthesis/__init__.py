@@ -8,6 +8,7 @@ from keras_explain.synthesis.adversarial import (
     pgd,
 )
 from keras_explain.synthesis.code_sampling import Forces, sample_codes
+from keras_explain.synthesis.deep_image_prior import DeepImagePrior
 from keras_explain.synthesis.diversity import Diversity
 from keras_explain.synthesis.dream import deep_dream
 from keras_explain.synthesis.generators import CPPN, Generator
@@ -19,11 +20,18 @@ from keras_explain.synthesis.learned_inverter import (
 )
 from keras_explain.synthesis.match import Match
 from keras_explain.synthesis.maximize import Maximization, maximize
+from keras_explain.synthesis.networks import Hourglass
 from keras_explain.synthesis.parameterizations import (
     MACO,
     Fourier,
     LaplacianPyramid,
     Pixels,
+)
+from keras_explain.synthesis.restoration import (
+    denoise,
+    inpaint,
+    restore,
+    super_resolve,
 )
 from keras_explain.synthesis.result import Synthesis
 
@@ -31,10 +39,12 @@ __all__ = [
     "CPPN",
     "MACO",
     "Adversarial",
+    "DeepImagePrior",
     "Diversity",
     "Forces",
     "Fourier",
     "Generator",
+    "Hourglass",
     "LaplacianPyramid",
     "LearnedInverter",
     "LossWeights",
@@ -45,12 +55,16 @@ __all__ = [
     "class_grid",
     "deep_dream",
     "deepfool",
+    "denoise",
     "fgsm",
     "fooling_image",
+    "inpaint",
     "invert",
     "invert_layers",
     "layer_grid",
     "maximize",
     "pgd",
+    "restore",
     "sample_codes",
+    "super_resolve",
 ]
