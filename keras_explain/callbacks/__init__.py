@@ -8,6 +8,7 @@ from keras_explain.callbacks.explanations import (
     SaliencyLogger,
 )
 from keras_explain.callbacks.layers import ActivationLogger, FilterLogger
+from keras_explain.callbacks.synthesis import SynthesisLogger
 from keras_explain.callbacks.writers import (
     Picture,
     PNGWriter,
@@ -24,5 +25,6 @@ __all__ = [
     "Picture",
     "PictureLogger",
     "SaliencyLogger",
+    "SynthesisLogger",
     "TensorBoardWriter",
 ]
