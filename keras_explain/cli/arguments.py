@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="keras-explain",
-        description="Shows where Keras models look.",
+        description="Shows where Keras models look, and what they look for.",
         allow_abbrev=False,
     )
     made.add_argument(
@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
     _demo(add("demo", "explain demo pictures with every method"))
     _explain(add("explain", "explain images, and write a report"))
+    _visualize(add("visualize", "make pictures of what a model looks for"))
+    _dream(add("dream", "change a picture to what a layer sees in it"))
     _calibrate(add("calibrate", "make a model as sure as it is right"))
     add("methods", "list the methods")
     _model(add("layers", "list the layers of a model"))
@@ -148,6 +150,12 @@ def _what(command: argparse.ArgumentParser) -> None:
 
 def _pictures(command: argparse.ArgumentParser) -> None:
     """How pictures reach the model, and the names of its classes."""
+    _preprocess(command)
+    _size(command)
+    _labels(command)
+
+
+def _preprocess(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preprocess",
         default="auto",
@@ -156,16 +164,110 @@ def _pictures(command: argparse.ArgumentParser) -> None:
         help="how pixels of 0 to 255 are prepared for the model: "
         "%(choices)s (default: %(default)s)",
     )
+
+
+def _size(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--size",
         metavar="PIXELS",
         type=int,
         help="height and width, for models that take any size",
     )
+
+
+def _labels(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels",
         metavar="FILE",
         help="names of the classes: one a line, or JSON",
+    )
+
+
+def _number(
+    command: argparse.ArgumentParser, option: str, default: float, text: str
+) -> None:
+    command.add_argument(
+        option,
+        type=type(default),
+        default=default,
+        metavar="N",
+        help=f"{text} (default: %(default)s)",
+    )
+
+
+def _visualize(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    command.add_argument(
+        "--layer",
+        metavar="LAYER",
+        help="make pictures of channels of this layer, and not of classes; "
+        "'keras-explain layers MODEL' lists them",
+    )
+    command.add_argument(
+        "--units",
+        metavar="LIST",
+        help="which channels, such as 0-15 or 1,4,7-9 (default: the first 16)",
+    )
+    command.add_argument(
+        "--classes",
+        metavar="LIST",
+        help="which classes, such as 0-9 or 0,3,5 (default: the first 16)",
+    )
+    command.add_argument(
+        "--output", metavar="NAME", help="which output, if there are several"
+    )
+    _number(command, "--steps", 256, "steps of each picture")
+    _number(command, "--batch", 1, "pictures of each class or channel")
+    _number(command, "--at-once", 16, "most pictures in memory at once")
+    _number(command, "--seed", 0, "which noise the pictures begin as")
+    _size(command)
+    _preprocess(command)
+    _labels(command)
+    command.add_argument(
+        "--gif",
+        action="store_true",
+        help="write a moving picture of the steps as well",
+    )
+    command.add_argument(
+        "--out",
+        default="pictures",
+        metavar="DIR|FILE.png",
+        help="folder for a page and all pictures, or a .png file for a grid "
+        "of them (default: %(default)s)",
+    )
+
+
+def _dream(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    command.add_argument("image", metavar="IMAGE", help="the picture")
+    command.add_argument(
+        "--layer",
+        required=True,
+        metavar="LAYER[:WEIGHT],...",
+        help="what to see in the picture: a layer, or several with weights, "
+        "such as mixed4:1,mixed5:1.5",
+    )
+    _number(command, "--octaves", 4, "number of sizes, the small ones first")
+    _number(command, "--octave-scale", 1.4, "how much each is larger")
+    _number(command, "--steps", 10, "steps in each octave")
+    _number(
+        command, "--step-size", 1.5, "mean change of a step, of 255 gray levels"
+    )
+    _number(command, "--seed", 0, "how the picture is moved about")
+    _number(command, "--size", 512, "longest side; larger ones are shrunk")
+    command.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="side of the tiles of large pictures (default: what the model "
+        "takes, or 512)",
+    )
+    _preprocess(command)
+    command.add_argument(
+        "--out",
+        default="dream.png",
+        metavar="FILE.png",
+        help="picture to write (default: %(default)s)",
     )
 
 

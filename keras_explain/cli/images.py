@@ -83,15 +83,21 @@ def _expand(argument: str) -> list[Path]:
     )
 
 
-def load(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+def load(
+    path: Path,
+    size: tuple[int, int] | None,
+    channels: int,
+    most: int = MOST_SIDE,
+) -> np.ndarray:
     """Decodes and resizes a picture.
 
     Args:
         path: Image file, or `.npy` file of shape `(height, width)` or
             `(height, width, channels)`.
         size: Height and width of the result; `None` for those of the file,
-            but at most `MOST_SIDE`.
+            but at most `most`.
         channels: 1 or 3.
+        most: Longest side where there is no size.
 
     Returns:
         uint8 array of shape `(height, width, channels)`.
@@ -107,7 +113,7 @@ def load(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
         raise ImageError("not an image that Pillow can read") from None
     except (OSError, SyntaxError, ValueError, MemoryError, EOFError) as error:
         raise ImageError(f"cannot be decoded: {error}") from error
-    return _fitted(picture, size, channels)
+    return _fitted(picture, size, channels, most)
 
 
 def _decode(path: Path) -> Image.Image:
@@ -181,10 +187,13 @@ def _from_values(values: np.ndarray) -> Image.Image:
 
 
 def _fitted(
-    picture: Image.Image, size: tuple[int, int] | None, channels: int
+    picture: Image.Image,
+    size: tuple[int, int] | None,
+    channels: int,
+    most: int,
 ) -> np.ndarray:
     if size is None:
-        ratio = min(1.0, MOST_SIDE / max(picture.size))
+        ratio = min(1.0, most / max(picture.size))
         width = max(1, round(picture.width * ratio))
         height = max(1, round(picture.height * ratio))
     else:

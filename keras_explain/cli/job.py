@@ -55,8 +55,9 @@ class Job:
             arguments.preprocess, source.application, graph
         )
         self.notices = [self.prepare.notice] if self.prepare.notice else []
-        head = _head(graph, arguments.output)
-        labels = self._labels(source, head, names)
+        head = chosen_head(graph, arguments.output)
+        labels, notices = class_labels(source, head, names)
+        self.notices += notices
         target = _target(arguments, labels)
         try:
             target.check(graph)
@@ -81,28 +82,6 @@ class Job:
                 yield self.picture(path).inputs[np.newaxis]
             except (ImageError, OSError) as error:
                 terminal.say(f"Skipped {shown(path)}: {error}")
-
-    def _labels(
-        self, source: models.Source, head: Head, names: Labels | None
-    ) -> Labels:
-        classes = head.shape[-1]
-        if names is not None:
-            if classes == 1 and len(names.names) == 2:
-                # One sigmoid speaks for the second of two classes.
-                return Labels(names.names[1:])
-            if classes is not None and classes != len(names.names):
-                raise CommandError(
-                    f"The file of labels has {len(names.names)} names, but "
-                    f"the model tells {classes} classes apart."
-                )
-            return names
-        application = source.application
-        if application is None or source.weights == "none" or classes != 1000:
-            return Labels()
-        labels, notice = applications.imagenet_labels(application)
-        if notice:
-            self.notices.append(notice)
-        return labels
 
     def picture(self, path: Path) -> Picture:
         """Loads a picture.
@@ -143,7 +122,43 @@ class Job:
         )
 
 
-def _head(graph: Graph, output: str | None) -> Head:
+def class_labels(
+    source: models.Source, head: Head, names: Labels | None
+) -> tuple[Labels, list[str]]:
+    """Returns the names of the classes, and what is to be said of them.
+
+    Args:
+        source: The model.
+        head: The output whose classes they are.
+        names: Those of the command line, or `None`.
+
+    Raises:
+        CommandError: If there are more or fewer names than classes.
+    """
+    classes = head.shape[-1]
+    if names is not None:
+        if classes == 1 and len(names.names) == 2:
+            # One sigmoid speaks for the second of two classes.
+            return Labels(names.names[1:]), []
+        if classes is not None and classes != len(names.names):
+            raise CommandError(
+                f"The file of labels has {len(names.names)} names, but "
+                f"the model tells {classes} classes apart."
+            )
+        return names, []
+    application = source.application
+    if application is None or source.weights == "none" or classes != 1000:
+        return Labels(), []
+    labels, notice = applications.imagenet_labels(application)
+    return labels, [notice] if notice else []
+
+
+def chosen_head(graph: Graph, output: str | None) -> Head:
+    """Returns the output that is meant.
+
+    Raises:
+        CommandError: If there is no such output, or several and none named.
+    """
     if output is None and len(graph.heads) > 1:
         names = [head.name or str(k) for k, head in enumerate(graph.heads)]
         raise CommandError(

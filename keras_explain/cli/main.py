@@ -94,6 +94,14 @@ def _run(arguments: argparse.Namespace) -> int:
         from keras_explain.cli.calibrate import calibrate
 
         return calibrate(arguments)
+    if arguments.command == "visualize":
+        from keras_explain.cli.visualize import visualize
+
+        return visualize(arguments)
+    if arguments.command == "dream":
+        from keras_explain.cli.dream import dream
+
+        return dream(arguments)
     from keras_explain.cli import tables
 
     return getattr(tables, arguments.command)(arguments)

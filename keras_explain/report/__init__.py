@@ -7,6 +7,7 @@ from keras_explain.report.calibration import (
     Measure,
 )
 from keras_explain.report.report import Cell, Column, Prediction, Report, Row
+from keras_explain.report.synthesis import MadePicture, SynthesisReport
 
 __all__ = [
     "CalibrationReport",
@@ -14,8 +15,10 @@ __all__ = [
     "Column",
     "Constants",
     "Diagram",
+    "MadePicture",
     "Measure",
     "Prediction",
     "Report",
     "Row",
+    "SynthesisReport",
 ]

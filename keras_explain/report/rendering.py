@@ -15,6 +15,8 @@ import numpy as np
 def data_uri(picture: bytes) -> str:
     """Returns a picture as an address that holds it."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    if picture.startswith(b"GIF8"):
+        kind = "gif"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
