@@ -10,7 +10,14 @@ import sys
 import pytest
 
 import keras_explain
-from keras_explain import calibration, callbacks, datasets, plots, units
+from keras_explain import (
+    calibration,
+    callbacks,
+    datasets,
+    plots,
+    synthesis,
+    units,
+)
 from keras_explain.engine import catalogue
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
@@ -67,7 +74,8 @@ def test_catalogue_is_in_choosing_a_method():
 
 
 @pytest.mark.parametrize(
-    "module", [keras_explain, calibration, callbacks, plots, datasets, units]
+    "module",
+    [keras_explain, calibration, callbacks, plots, datasets, synthesis, units],
 )
 def test_public_names_are_documented(module):
     # What the catalogue holds is added to the page by the build.

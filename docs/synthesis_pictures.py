@@ -1,0 +1,118 @@
+"""The pictures of the guide to synthesis.
+
+python docs/synthesis_pictures.py [NAME ...]
+"""
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from keras_explain import plots
+from keras_explain.datasets import (
+    CLASS_NAMES,
+    demo_images,
+    demo_model,
+    make_scene,
+)
+from keras_explain.synthesis import (
+    CPPN,
+    MACO,
+    Fourier,
+    LaplacianPyramid,
+    Pixels,
+    class_grid,
+    deep_dream,
+    invert_layers,
+    maximize,
+)
+from keras_explain.synthesis.transforms import Crop, Noise
+
+FOLDER = Path(__file__).parent / "images"
+model = demo_model()
+
+
+def save(figure, name):
+    # 256 well chosen colors are enough for a page, at a third of the bytes.
+    picture = Image.open(io.BytesIO(plots.to_png(figure))).convert("RGB")
+    palette = picture.quantize(256, Image.Quantize.MEDIANCUT, kmeans=8)
+    picture = picture.quantize(
+        palette=palette, dither=Image.Dither.FLOYDSTEINBERG
+    )
+    path = FOLDER / f"{name}.png"
+    picture.save(path, optimize=True)
+    print(f"{path.name}: {picture.size}, {path.stat().st_size / 1e3:.0f} kB")
+
+
+# What belongs to MACO; with other parameterizations the usual ones do well.
+CROPS = [Crop(0.5, 1.0), Noise(0.05)]
+
+
+def prototypes():
+    made = class_grid(
+        model, image=MACO(64), transforms=CROPS, steps=256, verbose=False
+    )
+    shown = made.pictures()
+    save(
+        plots.grid(
+            [shown[:4], shown[4:]],
+            cell_labels=[CLASS_NAMES[:4], CLASS_NAMES[4:]],
+        ),
+        "prototypes",
+    )
+
+
+def parameterizations():
+    settings = {
+        "Pixels()": {"image": Pixels(64)},
+        "LaplacianPyramid()": {"image": LaplacianPyramid(64)},
+        "Fourier()": {"image": Fourier(64)},
+        "Fourier(decay=2)": {"image": Fourier(64, decay=2.0)},
+        "MACO()": {"image": MACO(64), "transforms": CROPS},
+        "CPPN()": {"image": CPPN(64), "transforms": None},
+    }
+    classes = [0, 1, 3]
+    columns = [
+        maximize(model, classes, steps=256, verbose=False, **each).pictures()
+        for each in settings.values()
+    ]
+    figure = plots.grid(
+        list(zip(*columns, strict=True)),
+        row_labels=[CLASS_NAMES[k] for k in classes],
+        column_labels=list(settings),
+        cell_size=1.5,
+    )
+    save(figure, "parameterizations")
+
+
+def dreams():
+    scene = make_scene(seed=3, index=3, size=192, distractors=3)
+    layers = ["stage1_block2_out", "stage2_block2_out", "stage3_block2_out"]
+    shown = [scene.image]
+    for layer in layers:
+        made = deep_dream(
+            model, scene.image, layer, octaves=4, steps=8, verbose=False
+        )
+        shown += made.pictures()
+    save(plots.grid([shown], column_labels=["picture", *layers]), "dreams")
+
+
+def inversions():
+    images, _, _ = demo_images(num=7)
+    image = images[6]
+    layers = [
+        "stem_relu", "stage1_block2_out", "stage2_block2_out",
+        "stage3_block2_out", "pool",
+    ]  # fmt: skip
+    made = invert_layers(model, image, layers)
+    shown = [image, *(one.pictures()[0] for one in made.values())]
+    figure = plots.grid([shown], column_labels=["picture", *layers])
+    save(figure, "inversions")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for draw in (prototypes, parameterizations, dreams, inversions):
+        if draw.__name__ in (sys.argv[1:] or draw.__name__):
+            draw()
