@@ -139,7 +139,7 @@ def invert_layers(
         settings: Others of `invert`.
 
     Returns:
-        `{path: Synthesis}`, in the order of the layers.
+        The `Synthesis` of each layer by its path, in their order.
 
     Example:
 
