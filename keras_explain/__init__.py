@@ -38,6 +38,7 @@ _PACKAGES = (
     "engine",
     "plots",
     "rules",
+    "synthesis",
     "units",
 )
 

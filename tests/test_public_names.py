@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import subprocess
 import sys
 
@@ -69,3 +70,15 @@ def test_a_misspelled_name_is_answered_with_near_ones():
         _ = keras_explain.Gradcam
     assert not hasattr(keras_explain, "__wrapped__")
     assert set(NAMES) <= set(dir(keras_explain))
+
+
+def test_every_folder_of_methods_is_an_attribute():
+    """`import keras_explain` is enough, whatever the package."""
+    folders = {
+        path.parent.name
+        for path in pathlib.Path(keras_explain.__file__).parent.glob(
+            "*/__init__.py"
+        )
+    } - {"cli", "report"}
+    assert folders == set(keras_explain._PACKAGES)
+    assert all(hasattr(keras_explain, name) for name in folders)
