@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.attribution.path import parts_of
+from keras_explain.engine.baselines import parts_of
 from keras_explain.engine.errors import message
 
 

@@ -18,8 +18,8 @@ from keras_explain.attribution.differences import (
     DifferenceExplainer,
     differences,
 )
-from keras_explain.attribution.path import fit_baseline
 from keras_explain.engine import sampling
+from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import Graph

@@ -35,12 +35,15 @@ class Attribution(NamedTuple):
         evaluation: The run on the inputs as they are.
         delta: `(batch,)` completeness error, if the method is complete.
         notes: Tensors that `Explainer._check` wants to see.
+        details: What else was found, a row for each sample: it ends up in
+            `Explanation.details`.
     """
 
     values: Any
     evaluation: Evaluation
     delta: tf.Tensor | None = None
     notes: dict[str, tf.Tensor] = {}
+    details: dict[str, Any] = {}
 
 
 class Explainer:
@@ -157,6 +160,7 @@ class Explainer:
                 probabilities=found.get("probability"),
                 delta=found.get("delta"),
                 signed=self.signed,
+                details=found.get("details", {}),
             )
 
     def __repr__(self) -> str:
@@ -355,6 +359,8 @@ class Explainer:
             "finite": tf.reduce_all(tf.stack(finite or [tf.constant(True)])),
             "notes": dict(found.notes),
         }
+        if found.details and wanted == "all":
+            results["details"] = dict(found.details)
         if isinstance(function.target, Class):
             results["index"] = found.evaluation.indices[0]
             if found.evaluation.probabilities[0] is not None:

@@ -16,7 +16,8 @@ from keras_explain.engine.files import write_aside
 
 # What there may be one of for each sample, and what has one row for each.
 _MAYBE = ("target", "probabilities", "delta")
-_ROWS = ("inputs", "attributions", "scores", *_MAYBE)
+_STRUCTURES = ("inputs", "attributions", "details")
+_ROWS = (*_STRUCTURES, "scores", *_MAYBE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Explanation:
             what they should add up to), or `None` if the method makes no
             such claim.
         signed: Whether the method gives negative values a meaning.
+        details: What else the method found, each a structure of arrays with
+            a row for each sample; the method says what there is.
     """
 
     inputs: Any
@@ -53,6 +56,7 @@ class Explanation:
     probabilities: np.ndarray | None = None
     delta: np.ndarray | None = None
     signed: bool = True
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Explanation]) -> Explanation:
@@ -151,7 +155,7 @@ class Explanation:
         """
         arrays: dict[str, Any] = {"scores": self.scores}
         structures = {}
-        for name in ("inputs", "attributions"):
+        for name in _STRUCTURES:
             value = getattr(self, name)
             structures[name] = _skeleton(value)
             for k, array in enumerate(tf.nest.flatten(value)):

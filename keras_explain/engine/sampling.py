@@ -55,6 +55,46 @@ def accumulate(
     return sums
 
 
+def collect(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    num_samples: int | tf.Tensor,
+    rows: int,
+    batch: tf.Tensor,
+) -> tf.Tensor:
+    """Joins `function(ids)` over chunks of the samples, in the graph.
+
+    As `accumulate`, for results that are kept one by one.
+
+    Args:
+        function: Takes `(k,)` int32 sample numbers and returns `(k, ...)`.
+        num_samples, rows, batch: As for `accumulate`.
+
+    Returns:
+        `(num_samples, ...)`.
+    """
+    chunk = tf.maximum(1, rows // tf.maximum(batch, 1))
+    total = tf.convert_to_tensor(num_samples, tf.int32)
+    first = function(tf.range(tf.minimum(chunk, total)))
+    # Chunks are of one size but for the last, so they are joined at the end.
+    parts = tf.TensorArray(
+        first.dtype, 1, dynamic_size=True, infer_shape=False
+    ).write(0, first)
+
+    def body(start: tf.Tensor, parts: tf.TensorArray) -> tuple:
+        ids = tf.range(start, tf.minimum(start + chunk, total))
+        parts = parts.write(start // chunk, function(ids))
+        return start + chunk, parts
+
+    _, parts = tf.while_loop(
+        lambda start, _: start < total,
+        body,
+        (chunk, parts),
+        parallel_iterations=1,
+    )
+    joined = parts.concat()
+    return tf.ensure_shape(joined, [None, *first.shape[1:]])
+
+
 def _loose(shape: tf.TensorShape) -> tf.TensorShape:
     return tf.TensorShape([None, *shape[1:]]) if shape.rank else shape
 

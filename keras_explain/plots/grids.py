@@ -142,7 +142,7 @@ def _heads(
 
 
 def _check_labels(
-    name: str, labels: Sequence[str] | None, expected: int
+    name: str, labels: Sequence[Any] | None, expected: int
 ) -> None:
     if isinstance(labels, str):
         raise TypeError(

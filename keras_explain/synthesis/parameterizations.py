@@ -226,8 +226,8 @@ class MACO(Parameterization):
     Example:
 
     >>> from keras_explain.synthesis.parameterizations import MACO
-    >>> MACO(224).optimizer().name
-    'nadam'
+    >>> type(MACO(224).optimizer()).__name__
+    'Nadam'
 
     References:
         Fel et al., 2023. Unlocking Feature Visualization for Deep Networks

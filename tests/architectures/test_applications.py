@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import keras_explain as ke
+from tests.marking import slow_but
 
 # The smallest member of each family: the size it takes, the feature map
 # before its positions are pooled away, whether it has ReLUs, and whether it
@@ -49,19 +50,11 @@ def test_no_family_is_missing():
     assert found <= set(FAMILIES)
 
 
-# A minute each: they are long to build and to trace.
-LONG = {"inception_resnet_v2", "nasnet"}
+# The others are long to build and to trace, up to two minutes each.
+QUICK = {"mobilenet", "mobilenet_v2", "resnet", "vgg16", "vgg19"}
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(family, marks=pytest.mark.slow)
-        if family in LONG
-        else family
-        for family in FAMILIES
-    ],
-)
+@pytest.mark.parametrize("family", slow_but(QUICK, FAMILIES))
 def test_family(family):
     name, size, layer, has_relu, gap = FAMILIES[family]
     keras.utils.set_random_seed(0)

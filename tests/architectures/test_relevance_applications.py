@@ -10,6 +10,7 @@ import pytest
 
 import keras_explain as ke
 from tests.architectures.test_applications import FAMILIES
+from tests.marking import slow_but
 
 _PATH = pathlib.Path(__file__).parents[2] / "docs" / "applications_table.py"
 _SPEC = importlib.util.spec_from_file_location("applications_table", _PATH)
@@ -24,14 +25,7 @@ def test_all_families_are_in_the_table():
     assert set(applications_table.MODELS) == set(FAMILIES)
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        family if family in QUICK
-        else pytest.param(family, marks=pytest.mark.slow)
-        for family in applications_table.MODELS
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("family", slow_but(QUICK, applications_table.MODELS))
 def test_relevance_adds_up(family):
     with warnings.catch_warnings():
         # Random deep networks have dead maps.

@@ -22,6 +22,7 @@ from tests.callbacks.test_explanation_logger import (
     summaries,
 )
 from tests.callbacks.test_undisturbed import COMPILE, Counting, trained
+from tests.marking import slow_but
 
 # It begins where the ReLUs of a network without training are half open.
 RANGE = (-1.0, 1.0)
@@ -153,11 +154,7 @@ def test_it_is_traced_once():
     assert made._runner._functions == traced
 
 
-@pytest.mark.parametrize(
-    "options",
-    [name if name == "plain" else pytest.param(name, marks=pytest.mark.slow)
-     for name in COMPILE],
-)  # fmt: skip
+@pytest.mark.parametrize("options", slow_but({"plain"}, COMPILE))
 def test_bit_identical(options):
     found = []
     with_it = trained(COMPILE[options], logger([0, 1], found.extend))

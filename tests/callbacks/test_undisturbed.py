@@ -116,6 +116,7 @@ def test_the_train_step_is_traced_as_often():
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow():
     model, sizes = network(), []
 

@@ -19,6 +19,7 @@ from keras_explain.cli.calibrate import METHODS
 from keras_explain.cli.measures import measure
 from keras_explain.report.rendering import number, percent
 from tests.cli.conftest import START, save, start
+from tests.marking import slow_but
 
 NUM_CLASSES, NUM_SAMPLES, TOO_SURE = 3, 900, 4.0
 WEIGHTS = np.random.default_rng(3).normal(size=(4, NUM_CLASSES))
@@ -202,7 +203,7 @@ np.save(sys.argv[3], model.predict(x, verbose=0))
 """
 
 
-@pytest.mark.parametrize("method", CALIBRATORS)
+@pytest.mark.parametrize("method", slow_but({"temperature"}, CALIBRATORS))
 def test_the_file_opens_elsewhere(
     run, model_file, data_file, target, tmp_path, method
 ):
@@ -229,6 +230,7 @@ def test_the_file_opens_elsewhere(
     assert float(after) < float(before) / 2
 
 
+@pytest.mark.slow
 def test_the_other_commands_open_it(run, model_file, data_file, target):
     run("calibrate", model_file, data_file, "--out", target)
     # In a process that has not calibrated anything.

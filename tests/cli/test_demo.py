@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
+
 from keras_explain import datasets
 from keras_explain.engine import catalogue
 from tests.cli.conftest import start
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
     process = start("demo", cwd=tmp_path)
     printed, news = process.communicate(timeout=400)

@@ -78,7 +78,7 @@ def test_the_page_says_what_was_made(visualize, model_file, out):
     kept = Synthesis.load(out / "synthesis.npz")
     text = html.unescape(page)
     assert "What the classes of tiny.keras look like to it" in text
-    assert "0 to 255, read from the layer 'rescaling'" in text
+    assert "0 to 255, read from the layer 'rescaling" in text
     assert "3 of 16 x 16 pixels" in text
     for title, score in zip(kept.titles, kept.score, strict=True):
         assert f"<h3>{title}</h3>" in page

@@ -50,12 +50,9 @@ def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
     )
 
 
-# Models that differ from another in the head only, or in how inputs are held:
-# where time is short, one method of each kind is enough.
-_ALIKE = {
-    "softmax_layer", "softmax_activation", "logits", "multi_label", "sigmoid",
-    "nested_twice", "inputs_list", "grey", "open_size",
-}  # fmt: skip
+# Each method runs on these by default; on the others one of each kind is
+# enough until the long tests.
+_COMPLETE = {"functional", "subclassed", "nested", "tabular", "lstm"}
 _ONE_OF_EACH = {
     "gradient", "integrated_gradients", "grad_cam", "guided_backprop", "lrp",
     "deep_lift",
@@ -69,7 +66,7 @@ def pairs() -> list[Any]:
             name,
             id=f"{entry.name}-{name}",
             marks=pytest.mark.slow
-            if name in _ALIKE and entry.name not in _ONE_OF_EACH
+            if name not in _COMPLETE and entry.name not in _ONE_OF_EACH
             else (),
         )
         for name in zoo.names()

@@ -13,6 +13,7 @@ from keras_explain import ExplainWarning, Explanation
 from keras_explain.engine import catalogue
 from tests import zoo
 from tests.contract.conftest import applies, make, pairs
+from tests.marking import slow_but
 
 
 def maps_of(explainer, inputs, **options):
@@ -129,7 +130,10 @@ def test_unknown_layer_is_refused_with_near_names(entry):
 
 
 @pytest.mark.parametrize("entry", catalogue.entries(), ids=lambda e: e.name)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    slow_but({"mixed_float16"}, ["mixed_bfloat16", "mixed_float16"]),
+)
 def test_mixed_precision_agrees_with_float32(entry, policy):
     import keras
 

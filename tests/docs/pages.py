@@ -14,6 +14,8 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+# Their code runs by default, that of the others with the long tests.
+SHORT = [page for page in PAGES if page.stem in ("README", "getting_started")]
 _FENCE = re.compile(
     r"(?:<!-- *(?P<note>[^>]*?) *-->\n)?^```(?P<language>[\w{}-]*)[^\n]*\n"
     r"(?P<code>.*?)^```",

@@ -19,7 +19,8 @@ from keras_explain import (
     units,
 )
 from keras_explain.engine import catalogue
-from tests.docs.pages import PAGES, ROOT, blocks, run_page
+from tests.docs.pages import PAGES, ROOT, SHORT, blocks, run_page
+from tests.marking import slow_but
 
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -57,7 +58,9 @@ def test_every_page_is_in_a_table_of_contents():
             assert re.search(rf"^{page.stem}$", index, re.MULTILINE), page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", slow_but(SHORT, PAGES), ids=lambda page: page.stem
+)
 def test_code_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Pages that add a method must not add it for the tests that follow.

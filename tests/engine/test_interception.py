@@ -18,6 +18,7 @@ import keras_explain as ke
 from keras_explain.engine import catalogue, interception
 from tests import zoo
 from tests.contract.conftest import applies, make
+from tests.marking import slow_but
 
 
 def fingerprint(model):
@@ -50,16 +51,10 @@ def assert_same(before, after):
 
 
 # They stand for the others where time is short.
-QUICK = {"functional", "subclassed", "nested"}
+QUICK = {"functional"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in zoo.names()
-    ],
-)
+@pytest.mark.parametrize("name", slow_but(QUICK, zoo.names()))
 def test_no_trace_after_success(name):
     specimen = zoo.build(name)
     specimen.model(specimen.inputs)  # Keras keeps a dropout mask of a call

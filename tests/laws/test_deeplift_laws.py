@@ -21,12 +21,15 @@ from tests.laws.difference_nets import (
     shapley,
     sums,
 )
+from tests.marking import slow_but
 
 pytestmark = RANDOM
+# The others are long to trace.
+QUICK = set(NETS) - {"sequence", "attention", "kinks"}
 RULES = ["rescale", "reveal_cancel", "genomics_default"]
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", slow_but(QUICK, NETS))
 def test_contributions_sum_to_the_difference(name):
     model = randomized(NETS[name]())
     x, r = pictures(), pictures(4)[3]
@@ -46,7 +49,7 @@ def test_contributions_sum_to_the_difference(name):
     assert np.any(missing > 1e-3 * np.abs(expected))
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", slow_but(QUICK, NETS))
 def test_one_sample_is_explained_whatever_the_others(name):
     """Others may equal the baseline, in part or in all but a pixel."""
     model = randomized(NETS[name]())

@@ -1,0 +1,138 @@
+"""What takes the place of the hidden parts of an input or activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.baselines import fit_baseline
+from keras_explain.engine.errors import message, near
+
+NAMES = ("zero", "mean", "blur")
+# Standard deviation of the blur, as a share of each axis of positions.
+_BLUR = 0.1
+
+_each = tf.nest.map_structure
+
+
+def check_fill(fill: Any) -> None:
+    """Raises `ValueError` if a fill is a name that is not known."""
+    if isinstance(fill, str) and fill not in NAMES:
+        raise ValueError(
+            message(
+                "There is no such fill.",
+                f"fill={fill!r}",
+                f"Near names: {near(fill, NAMES)}. Or pass a number, or an "
+                "array of the shape of one sample.",
+            )
+        )
+
+
+def fill_arguments(fill: Any, inputs: Any, rows: slice | None) -> dict:
+    """Returns the tensors of a fill that is given as values.
+
+    They belong into what `Explainer._extra` returns.
+
+    Args:
+        fill: A name of `NAMES`, a number, or an array (or structure of
+            them) for one sample or for all.
+        inputs: Tensors of the batch.
+        rows: Where the batch is in the whole.
+    """
+    if isinstance(fill, str) or _is_number(fill):
+        return {}
+    return {"fill": fit_baseline(fill, inputs, rows)}
+
+
+def filled(fill: Any, point: Any, given: Any = None) -> Any:
+    """Returns the values of hidden parts, in the structure of the point.
+
+    Args:
+        fill: `"zero"`; `"mean"` of each sample and channel over the
+            positions; `"blur"`, a Gaussian whose standard deviation is a
+            tenth of each axis of positions; a number; or values.
+        point: Inputs or outputs of a layer, each `(batch, ...)`.
+        given: What `fill_arguments` made of values.
+
+    Raises:
+        ValueError: If the point holds integers and the fill is no value of
+            theirs.
+    """
+    if given is not None:
+        return _each(_given, given, point)
+    return _each(lambda tensor: _filled(fill, tensor), point)
+
+
+def _filled(fill: Any, tensor: tf.Tensor) -> tf.Tensor:
+    if _is_number(fill):
+        return tf.fill(tf.shape(tensor), tf.cast(fill, tensor.dtype))
+    if fill == "zero":
+        return tf.zeros_like(tensor)
+    if not tensor.dtype.is_floating:
+        raise ValueError(
+            message(
+                "Numbers of tokens or categories have no mean and no blur.",
+                f"fill={fill!r} for integers",
+                "Pass `fill=0`, or the number of the token that stands for "
+                "a missing one.",
+            )
+        )
+    if fill == "mean":
+        return _mean(tensor)
+    return tf.cast(blur(tf.cast(tensor, tf.float32), _BLUR), tensor.dtype)
+
+
+def _given(values: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    if values.shape.rank != tensor.shape.rank or any(
+        a not in (None, 1, b) and b is not None
+        for a, b in zip(values.shape[1:], tensor.shape[1:], strict=True)
+    ):
+        raise ValueError(
+            message(
+                "The fill does not fit the outputs of the layer, "
+                f"{tensor.shape}.",
+                f"a fill of shape {values.shape}",
+                'Pass a number, or "zero", "mean" or "blur".',
+            )
+        )
+    return tf.cast(tf.broadcast_to(values, tf.shape(tensor)), tensor.dtype)
+
+
+def _mean(tensor: tf.Tensor) -> tf.Tensor:
+    # Rows of a table have no positions: there the mean is over the values.
+    rank = tensor.shape.rank
+    axes = list(range(1, rank - 1)) if rank > 2 else [rank - 1]
+    mean = tf.reduce_mean(tf.cast(tensor, tf.float32), axes, keepdims=True)
+    return tf.cast(tf.broadcast_to(mean, tf.shape(tensor)), tensor.dtype)
+
+
+def blur(tensor: tf.Tensor, share: float) -> tf.Tensor:
+    """Averages with a Gaussian over the axes of positions.
+
+    The Gaussian is cut off at the borders and sums to one everywhere, so
+    that borders do not darken.
+
+    Args:
+        tensor: `(batch, *positions, channels)`; of rank 2, `(batch,
+            positions)`.
+        share: Standard deviation as a share of the size of each axis.
+    """
+    rank = tensor.shape.rank
+    for axis in range(1, max(rank - 1, 2)):
+        size = tf.shape(tensor)[axis]
+        cells = tf.range(tf.cast(size, tf.float32))
+        sigma = tf.maximum(share * tf.cast(size, tf.float32), 1e-3)
+        distance = (cells[:, tf.newaxis] - cells) / sigma
+        weights = tf.exp(-tf.square(distance) / 2)
+        weights /= tf.reduce_sum(weights, 0, keepdims=True)  # (old, new)
+        moved = tf.tensordot(tensor, weights, [[axis], [0]])
+        order = list(range(rank))
+        order.insert(axis, order.pop())
+        tensor = tf.ensure_shape(tf.transpose(moved, order), tensor.shape)
+    return tensor
+
+
+def _is_number(fill: Any) -> bool:
+    return not isinstance(fill, (str, dict, list, tuple)) and np.ndim(fill) == 0
