@@ -12,6 +12,7 @@ import keras_explain as ke
 from keras_explain.engine import fusion
 from keras_explain.engine.fusion import Compilation, in_one_pass
 from tests import zoo
+from tests.marking import slow_but
 
 # Explainers with what they run in one pass.
 METHODS = {
@@ -59,7 +60,7 @@ def compiled(explainer):
 
 
 @pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_but({"epsilon"}, METHODS))
 def test_the_result_is_the_same(name, pool, monkeypatch):
     model, x = network(pool), zoo.images(3)
     x[0], x[1] = 0.5, -0.5  # ties

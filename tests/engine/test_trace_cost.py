@@ -12,6 +12,8 @@ from keras import layers
 import keras_explain as ke
 from tests import zoo
 
+SLOW = pytest.mark.slow
+
 
 def deep(blocks):
     """Residual blocks and concatenations, with all that rules are for."""
@@ -44,13 +46,19 @@ def reached(tensors):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda m: ke.LRP(m, composite="epsilon"),
-        lambda m: ke.LRP(m, composite="epsilon_plus_flat"),
-        lambda m: ke.LRP(m, composite="alpha2_beta1"),
-        ke.ExcitationBackprop,
-        lambda m: ke.DeepLIFT(m, baseline=0.1),
+        pytest.param(make, id=name, marks=marks)
+        for name, make, marks in (
+            ("epsilon", lambda m: ke.LRP(m, composite="epsilon"), ()),
+            (
+                "plus_flat",
+                lambda m: ke.LRP(m, composite="epsilon_plus_flat"),
+                SLOW,
+            ),
+            ("alpha_beta", lambda m: ke.LRP(m, composite="alpha2_beta1"), SLOW),
+            ("excitation", ke.ExcitationBackprop, SLOW),
+            ("deep_lift", lambda m: ke.DeepLIFT(m, baseline=0.1), SLOW),
+        )
     ],
-    ids=["epsilon", "plus_flat", "alpha_beta", "excitation", "deep_lift"],
 )
 def test_a_rule_looks_at_its_own_operation(make, monkeypatch):
     gradients, numbers = tf.gradients, []

@@ -13,6 +13,7 @@ from keras import layers, ops
 import keras_explain as ke
 from keras_explain.engine.resizing import resize
 from tests import zoo
+from tests.marking import slow_but
 
 SOFTMAXES = ["functional", "subclassed", "softmax_layer", "softmax_activation",
              "ops_nodes", "nested", "nested_twice", "sequential", "shared",
@@ -77,7 +78,11 @@ def test_logits_are_found_behind_a_sigmoid(name):
                                   "vision_transformer",
                                   "inputs_list"])  # fmt: skip
 @pytest.mark.parametrize(
-    "method", ["gauss_legendre", "left", "right", "middle", "trapezoid"]
+    "method",
+    slow_but(
+        {"gauss_legendre"},
+        ["gauss_legendre", "left", "right", "middle", "trapezoid"],
+    ),
 )
 def test_integrated_gradients_are_complete(name, method):
     specimen = zoo.build(name)

@@ -13,6 +13,7 @@ from keras import layers
 import keras_explain as ke
 from keras_explain.attribution.pattern import PatternAttribution, PatternNet
 from tests import zoo
+from tests.marking import slow_but
 from tests.reference.test_patterns import randomized
 
 BOTH = pytest.mark.parametrize("cls", [PatternNet, PatternAttribution])
@@ -122,7 +123,9 @@ def test_nothing_is_lost_in_a_linear_network():
     )
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", slow_but({"functional", "nested", "series"}, MODELS)
+)
 @BOTH
 def test_every_kind_of_model(cls, name, tmp_path):
     specimen = zoo.build(name)

@@ -10,6 +10,7 @@ from keras import layers
 import keras_explain as ke
 from keras_explain import rules
 from tests import zoo
+from tests.marking import slow_but
 
 NAMES = ["epsilon", "epsilon_plus_flat", "epsilon_alpha2_beta1",
          "alpha2_beta1", "deep_taylor", "epsilon_gamma_box"]  # fmt: skip
@@ -307,7 +308,9 @@ def test_relevance_is_linear_in_the_target():
     )
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", slow_but({"mixed_float16"}, ["mixed_float16", "mixed_bfloat16"])
+)
 @pytest.mark.parametrize("name", ["epsilon_plus_flat", "epsilon_alpha2_beta1"])
 def test_mixed_precision_is_close(policy, name):
     reference = randomized(branches(True))
