@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine import interruption
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import message
 from keras_explain.engine.progress import bar
@@ -137,20 +138,28 @@ def deep_dream(
     bases = [_resized(pictures, size) for size in sizes]
     detail = np.zeros_like(bases[0])
     runs: list[Run] = []
-    with bar(len(sizes) * given.steps, "Dreaming", verbose) as advance:
+    with (
+        bar(len(sizes) * given.steps, "Dreaming", verbose) as advance,
+        interruption.between_steps(),
+    ):
         for size, base in zip(sizes, bases, strict=True):
+            advance(0, f"Dreaming at {size[1]} x {size[0]}")
             start = np.clip(base + _resized(detail, size), 0, 1)
             objective = _objective(model, wanted, found, start.shape, given)
-            run = _octave(objective, start, given)
+            run = _octave(objective, start, given, advance)
             runs.append(run)
-            advance(given.steps, f"Dreaming at {size[1]} x {size[0]}")
             detail = run.images - base
             if run.stopped != "finished":
                 break
     return _result(runs, found, given, target, sizes[-1])
 
 
-def _octave(objective: Objective, start: np.ndarray, given: _Options) -> Run:
+def _octave(
+    objective: Objective,
+    start: np.ndarray,
+    given: _Options,
+    advance: Callable[..., None],
+) -> Run:
     """The picture after the steps of one octave."""
     roll = given.jitter / max(start.shape[1:3])
     # Tiles must not meet at the same place twice.
@@ -166,7 +175,7 @@ def _octave(objective: Objective, start: np.ndarray, given: _Options) -> Run:
     )
     # The normalized gradient has values of about one.
     loop = Loop(problem, keras.optimizers.SGD(given.step_size))
-    return drive(loop, given.steps, verbose=False)
+    return drive(loop, given.steps, advance=advance)
 
 
 def _objective(

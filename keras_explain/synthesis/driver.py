@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -66,6 +67,7 @@ def drive(
     callback: Callable[[Progress], bool | None] | None = None,
     verbose: bool | str = "auto",
     earlier: Synthesis | None = None,
+    advance: Callable[..., None] | None = None,
 ) -> Run:
     """Makes steps up to a number, with a bar, frames and a way out.
 
@@ -79,6 +81,7 @@ def drive(
         callback: Called after each stretch; ends the run with `True`.
         verbose: Whether to show a progress bar.
         earlier: What was made before, whose history is gone on with.
+        advance: Told of the steps in place of a bar of its own.
 
     Raises:
         ValueError: If a snapshot is no step of this run, or the score is
@@ -95,7 +98,7 @@ def drive(
         frames[first] = runner.images()
     silent = None
     with (
-        bar(max(steps - first, 1), "Making pictures", verbose) as advance,
+        _bar(max(steps - first, 1), verbose, advance) as tell,
         interruption.between_steps() as check,
     ):
         try:
@@ -103,7 +106,7 @@ def drive(
                 for stretch in runner.stretches(end):
                     parts.append(stretch.history)
                     silent = stretch.silent
-                    advance(stretch.steps)
+                    tell(stretch.steps)
                     if stretch.failed:
                         raise _Diverged
                     _tell(callback, runner, stretch)
@@ -129,6 +132,17 @@ def drive(
         stopped=stopped,
         state=runner.state(),
     )
+
+
+@contextlib.contextmanager
+def _bar(
+    steps: int, verbose: bool | str, advance: Callable[..., None] | None
+) -> Iterator[Callable[..., None]]:
+    if advance is not None:
+        yield advance
+        return
+    with bar(steps, "Making pictures", verbose) as own:
+        yield own
 
 
 class _Diverged(Exception):
@@ -174,7 +188,7 @@ def _say_diverged(step: int) -> None:
             message(
                 "The score or its gradient is not finite at the start.",
                 "NaN or infinity before the first step",
-                "Look for NaN in the weights: "
+                "Look for NaN in the weights of the network: "
                 "`[w.name for w in model.weights if np.isnan(w).any()]`.",
             )
         )

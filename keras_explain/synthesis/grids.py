@@ -8,12 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_explain.engine import interruption
 from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
 from keras_explain.engine.progress import bar
 from keras_explain.engine.targets import Target
 from keras_explain.engine.unit_targets import Channel
-from keras_explain.synthesis.maximize import maximize
+from keras_explain.synthesis.maximize import (
+    Maximization,
+    check_names,
+    maximize,
+)
 from keras_explain.synthesis.objective import record_rows, sample_shape
 from keras_explain.synthesis.result import Synthesis
 from keras_explain.synthesis.settings import USUAL_SIZE, filled
@@ -140,13 +145,22 @@ def _in_parts(
     if len(starts) < 2:
         return maximize(model, list(targets), **settings)
     verbose = settings.pop("verbose", "auto")
+    running = {
+        name: settings.pop(name)
+        for name in ("steps", "snapshots", "callback")
+        if name in settings
+    }
+    check_names(settings)
+    steps = len(starts) * int(running.setdefault("steps", 512))
     parts = []
-    with bar(len(targets), "Making pictures", verbose) as advance:
+    with (
+        bar(steps, "Making pictures", verbose) as advance,
+        interruption.between_steps(),
+    ):
         for start in starts:
             some = list(targets[start : start + size])
-            part = maximize(model, some, verbose=False, **settings)
-            parts.append(part)
-            if part.stopped == "interrupted":
+            making = Maximization(model, some, **settings)
+            parts.append(making.run(**running, advance=advance))
+            if parts[-1].stopped == "interrupted":
                 break
-            advance(len(some))
     return Synthesis.concatenate(parts)

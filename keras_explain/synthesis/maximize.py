@@ -92,8 +92,12 @@ class Maximization:
         start: Synthesis | None = None,
         callback: Callable[[Progress], bool | None] | None = None,
         verbose: bool | str = "auto",
+        advance: Callable[..., None] | None = None,
     ) -> Synthesis:
-        """Makes the pictures; the arguments are those of `maximize`."""
+        """Makes the pictures; the arguments are those of `maximize`.
+
+        `advance`, if given, is told of the steps in place of a bar.
+        """
         if not (isinstance(steps, (int, np.integer)) and steps >= 0):
             raise ValueError(
                 message(
@@ -111,6 +115,7 @@ class Maximization:
             callback=callback,
             verbose=verbose,
             earlier=start,
+            advance=advance,
         )
         values = self.value_range.values
         return Synthesis(
@@ -250,7 +255,7 @@ def maximize(
         https://distill.pub/2017/feature-visualization
     """
     verbose = settings.pop("verbose", "auto")
-    _check_names(settings)
+    check_names(settings)
     return Maximization(model, target, **settings).run(
         steps,
         snapshots=snapshots,
@@ -277,7 +282,8 @@ def _full_signature() -> inspect.Signature:
 maximize.__signature__ = _full_signature()  # type: ignore[attr-defined]
 
 
-def _check_names(settings: dict[str, Any]) -> None:
+def check_names(settings: dict[str, Any]) -> None:
+    """Raises `TypeError` if there is no such setting."""
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in settings:
         if name not in known:

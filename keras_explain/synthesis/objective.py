@@ -50,7 +50,7 @@ def record_rows(
     if layer is None:
         inputs = tf.zeros([rows, *shape])
     else:
-        dtype = model.inputs[0].dtype
+        dtype = _dtype(model)
         open_sizes = [size or 1 for size in declared]
         if len(declared) == 1 and declared[0] is None:  # tokens
             open_sizes = [shape[0]]
@@ -81,7 +81,20 @@ def sample_shape(model: keras.Model) -> tuple[int | None, ...]:
                 "Wrap it: `keras.Model(image, model([image, constant]))`.",
             )
         )
+    # A subclassed model remembers the shape it was built with.
+    built = (model.get_build_config() or {}).get("input_shape")
+    if isinstance(built, (list, tuple)) and all(
+        size is None or isinstance(size, int) for size in built
+    ):
+        return tuple(built[1:])
     return ()
+
+
+def _dtype(model: keras.Model) -> str:
+    try:
+        return model.inputs[0].dtype
+    except (AttributeError, IndexError, ValueError, TypeError):
+        return "float32"  # subclassed
 
 
 class ModelObjective:

@@ -215,7 +215,7 @@ class Loop:
         return self.problem.parameterization.images(values, self.problem.shape)
 
     def _at_rest(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        gradients, found, _ = self._gradients(tf.constant(0), False)
+        gradients, found, *_ = self._gradients(tf.constant(0), False)
         return gradients, found
 
     def _steps(
@@ -230,7 +230,7 @@ class Loop:
         ]
 
         def body(step, silent, finite, waiting, *logs):  # type: ignore[no-untyped-def]
-            gradients, found, silent = self._gradients(step, opened)
+            gradients, found, silent, images = self._gradients(step, opened)
             finite = _finite(gradients)
             waiting = tf.constant(False)
             if self.problem.objective.can_open and not opened:
@@ -243,7 +243,7 @@ class Loop:
 
             step, stayed = tf.cond(
                 goes_on,
-                lambda: self._update(gradients, step),
+                lambda: self._update(gradients, images, step),
                 lambda: (step, finite),
             )
             return (step, silent, stayed, waiting, *logs)
@@ -275,15 +275,16 @@ class Loop:
 
     def _gradients(
         self, step: tf.Tensor, opened: bool
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
-        """The gradient that is followed, what is logged, and who is silent."""
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """The gradient that is followed, what is logged, and who is silent.
+
+        Last the pictures themselves.
+        """
         problem = self.problem
         values = [tf.convert_to_tensor(v) for v in self.values]
         random = problem.random.at(step + 1, stream=1)
         images = problem.parameterization.sampled(values, problem.shape, random)
         images = tf.ensure_shape(images, [problem.rows, *problem.shape])
-        if self._average is not None:
-            self._average_in(images, step)
         score, upward = self._score(images, step, False)
         axes = list(range(1, images.shape.rank))
         silent = tf.reduce_all(tf.equal(upward, 0.0), axes)
@@ -300,7 +301,7 @@ class Loop:
         gradients = _chained(images, values, upward)
         for regularizer in problem.regularizers:
             gradients = [regularizer.gradient(g, step) for g in gradients]
-        return gradients, found, silent
+        return gradients, found, silent, images
 
     def _score(
         self, images: tf.Tensor, step: tf.Tensor, opened: bool
@@ -323,10 +324,12 @@ class Loop:
         self._average.assign(tf.where(finite, mean, self._average))
 
     def _update(
-        self, gradients: list[tf.Tensor], step: tf.Tensor
+        self, gradients: list[tf.Tensor], images: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Makes a step; takes it back, and says so, if it leads nowhere."""
         problem = self.problem
+        if self._average is not None:
+            self._average_in(images, step)
         before = [tf.convert_to_tensor(v) for v in self.values]
         self.optimizer.apply([-g for g in gradients], self.values)
         values = [tf.convert_to_tensor(v) for v in self.values]

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_explain.engine.errors import message
 from keras_explain.synthesis.deep_image_prior import PUBLISHED, DeepImagePrior
 from keras_explain.synthesis.downsampling import downsample
+from keras_explain.synthesis.observed import read
 from keras_explain.synthesis.restoring import (
     options_of,
     restored,
@@ -171,7 +172,12 @@ def denoise(images: Any, *, steps: int = 1800, **options: Any) -> Synthesis:
 
 @with_options
 def inpaint(
-    images: Any, mask: Any, *, steps: int = 2000, **options: Any
+    images: Any,
+    mask: Any,
+    *,
+    steps: int = 2000,
+    keep: bool = True,
+    **options: Any,
 ) -> Synthesis:
     """Fills in pixels that are hidden.
 
@@ -188,11 +194,13 @@ def inpaint(
         mask: 1 = kept, 0 = hidden; `(height, width)`, with channels or
             without, for all pictures or with the batch axis for each.
         steps: Number of steps.
+        keep: Whether pixels that were given are returned as they are. With
+            `False` they are the network's as well, near the given ones,
+            which smooths noise. The score is that of the network's picture.
         **options: As for `restore`.
 
     Returns:
-        A `Synthesis`, as `restore` does. Pixels that were kept are the
-        network's as well, near those that were given.
+        A `Synthesis`, as `restore` does.
 
     Raises:
         TypeError, ValueError: As `restore` does.
@@ -215,7 +223,19 @@ def inpaint(
     """
     prior = DeepImagePrior(input_noise=0.03)
     given = options_of({**options, "mask": mask}, prior)
-    return restored(images, unchanged, steps, "inpainted", given)
+    made = restored(images, unchanged, steps, "inpainted", given)
+    if not keep:
+        return made
+    values, _, share = read(images, mask, given.value_range)
+
+    def put_back(pictures: np.ndarray) -> np.ndarray:
+        return (share * values + (1 - share) * pictures).astype(np.float32)
+
+    return dataclasses.replace(
+        made,
+        images=put_back(made.images),
+        frames={step: put_back(frame) for step, frame in made.frames.items()},
+    )
 
 
 @with_options

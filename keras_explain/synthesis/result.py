@@ -28,8 +28,9 @@ class Synthesis:
             regularizer: before each step, as the model saw the pictures.
         frames: `{step: images}` for each of the `snapshots`.
         steps: How many steps were made.
-        stopped: Why it ended: `"finished"`, `"callback"`, `"interrupted"`
-            or `"diverged"`.
+        stopped: Why it ended: `"finished"`, `"callback"`, `"variance"`
+            (`stop="variance"` of `restore`), `"interrupted"` or
+            `"diverged"`.
         titles: A line for each row: what was maximized.
         settings: The settings, as text or numbers.
         value_range: The smallest and largest value of `images`; infinite

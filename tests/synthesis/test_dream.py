@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_explain.synthesis import deep_dream
+from keras_explain.synthesis import deep_dream, dream
 from keras_explain.synthesis.conditioning import LaplacianNormalized
 from keras_explain.synthesis.tiles import TiledObjective
 from tests import zoo
@@ -150,3 +153,20 @@ def test_mistakes_are_told(model, layer):
         deep_dream(model, picture(), layer, octaves=1)
     with pytest.warns(UserWarning, match="Only 1 of 4 octaves"):
         deep_dream(model, picture(18, 18), layer, steps=1, **RANGE)
+
+
+def test_ctrl_c_keeps_the_octaves_that_were_made(model, layer, monkeypatch):
+    """Pressed while the second octave is made ready, where nobody waits."""
+    ready = dream.Loop
+
+    def slow(problem, optimizer):
+        if problem.shape[:2] == (40, 32):  # the last of three
+            os.kill(os.getpid(), signal.SIGINT)
+        return ready(problem, optimizer)
+
+    monkeypatch.setattr(dream, "Loop", slow)
+    made = deep_dream(model, picture(), layer, octaves=3, octave_scale=1.3,
+                      steps=6, **RANGE)  # fmt: skip
+    assert made.stopped == "interrupted"
+    assert 13 <= made.steps < 18
+    assert made.images.shape == (1, 40, 32, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -49,3 +52,21 @@ def test_mistakes_are_told(model):
     made = maximize(model, 1, **OPTIONS)
     with pytest.raises(ValueError, match="from its beginning"):
         class_grid(model, start=made, **OPTIONS)
+
+
+def test_ctrl_c_keeps_the_parts_that_were_made(model, capfd):
+    """Also where it comes between two parts: the next makes one stretch."""
+    pressed = []
+
+    def press(progress):
+        if progress.step == OPTIONS["steps"] and not pressed:
+            pressed.append(progress.step)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    settings = {**OPTIONS, "callback": press}
+    made = layer_grid(model, "conv2", 6, rows_at_once=2, **settings)
+    assert made.stopped == "interrupted" and len(made) == 2
+    assert capfd.readouterr().err.count("Stopping") == 1
+    whole = layer_grid(model, "conv2", 2, **OPTIONS)
+    np.testing.assert_allclose(made.images, whole.images, atol=1e-5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -9,7 +9,7 @@ import threading
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import keras_explain as ke
 from keras_explain.synthesis import (
@@ -202,6 +202,18 @@ def test_shut_gates_are_opened_at_first():
         quiet(_shut(-5.0), 0, **options)
 
 
+def test_the_running_mean_counts_an_opened_step_once():
+    options = {"transforms": None, "steps": 40, "batch": 1,
+               "image": Pixels(bounds="clip", stddev=0.0)}  # fmt: skip
+    plain = quiet(_shut(-0.6), 0, snapshots=range(40), **options)
+    made = quiet(_shut(-0.6), 0, averaging=0.9, **options)
+    mean = plain.frames[0]
+    for step in range(1, 40):
+        mean = 0.9 * mean + 0.1 * plain.frames[step]
+    assert np.ptp(mean - plain.frames[39]) + np.max(np.abs(mean)) > 0.1
+    np.testing.assert_allclose(made.images, mean, atol=1e-5)
+
+
 def test_only_silent_rows_pass_shut_gates():
     """A row that is alive has the picture it has without warm-up."""
     start = np.stack([np.full((4, 4, 1), 0.5), np.full((4, 4, 1), 0.62)])
@@ -264,12 +276,24 @@ def test_every_rank_and_number_of_channels(name):
                                   "open_size"])  # fmt: skip
 def test_every_kind_of_model(name):
     model = zoo.build(name).model
-    if name == "subclassed":
-        with pytest.raises(ValueError, match="does not say which inputs"):
-            quiet(model, 1)
-        return
     image = Fourier(16) if name == "open_size" else None
     assert np.isfinite(quiet(model, 1, image=image).score).all()
+
+
+def test_a_model_that_does_not_say_what_it_takes():
+    class Scaled(keras.Model):
+        """Built by hand, so that no shape is known."""
+
+        def build(self, input_shape=None):
+            self.built = True
+
+        def call(self, x):
+            return ops.mean(x, (1, 2))
+
+    model = Scaled()
+    model.build()
+    with pytest.raises(ValueError, match="does not say which inputs"):
+        quiet(model, 1)
 
 
 def test_tokens_are_made_in_their_embedding():

@@ -80,8 +80,16 @@ def test_hidden_pixels_are_filled_in_and_never_looked_at():
     again = quiet(inpaint, other, mask.astype(bool), **options)
     np.testing.assert_array_equal(made.images, again.images)
     np.testing.assert_array_equal(made.history["loss"], again.history["loss"])
-    error = np.square(made.images[0] - truth)[~hole]
+    np.testing.assert_array_equal(made.images[0][~hole], truth[~hole])
+    bare = quiet(inpaint, truth, mask, keep=False, **options)
+    np.testing.assert_array_equal(bare.images[0][hole], made.images[0][hole])
+    error = np.square(bare.images[0] - truth)[~hole]
+    assert error.mean() > 0
     assert made.score[0] == pytest.approx(-error.mean(), rel=1e-4)
+    half = quiet(inpaint, truth, mask * 0.5, **options)
+    frames = quiet(inpaint, truth, mask, snapshots=(150,), **options).frames
+    np.testing.assert_array_equal(frames[150], made.images)
+    assert np.all(half.images[0][~hole] != truth[~hole])
 
 
 def test_pictures_become_larger():
