@@ -13,7 +13,11 @@ from keras_explain.synthesis.diversity import Diversity
 from keras_explain.synthesis.dream import deep_dream
 from keras_explain.synthesis.generators import CPPN, Generator
 from keras_explain.synthesis.grids import class_grid, layer_grid
-from keras_explain.synthesis.inversion import invert, invert_layers
+from keras_explain.synthesis.inversion import (
+    invert,
+    invert_layers,
+    reconstruction_error,
+)
 from keras_explain.synthesis.learned_inverter import (
     LearnedInverter,
     LossWeights,
@@ -64,6 +68,7 @@ __all__ = [
     "layer_grid",
     "maximize",
     "pgd",
+    "reconstruction_error",
     "restore",
     "sample_codes",
     "super_resolve",

@@ -30,10 +30,13 @@ from keras_explain.synthesis.settings import USUAL_SIZE, filled
 # whose mean length is one; values of 0 to 255 are as long as this, each.
 _TYPICAL_VALUE = 68.9
 # Their weight there of the sixth power; and those of the total variation in
-# the first, second and last third of a network. Theirs are 1, 10 and 100: with
-# 100 the picture of a small network stays gray, which is a local optimum.
+# the first, second and last third of a network, for pictures of 224 pixels a
+# side. In a smaller picture of the same thing neighbors differ more: by the
+# inverse of its size. Theirs are 1, 10 and 100: with 100 the picture of a
+# small network stays gray, which is a local optimum.
 _POWER, _WEIGHT_OF_POWER = 6.0, 2.16e8
 _WEIGHTS_OF_VARIATION = (1.0, 3.0, 10.0)
+_THEIR_SIZE = 224
 # They start from noise as strong as pictures are.
 _START = _TYPICAL_VALUE / 255
 
@@ -58,8 +61,9 @@ def invert(
     The start and the regularizers are those of the authors: a sixth power,
     and a total variation whose weight grows with the depth of the layer (1,
     3 and 10 by thirds of the network, in their units, where they have 1, 10
-    and 100). The optimizer is Adam with a cosine schedule, where they use
-    momentum with steps.
+    and 100). Their pictures have 224 pixels a side; for others the weights
+    are such that a picture costs the same at any size. The optimizer is Adam
+    with a cosine schedule, where they use momentum with steps.
 
     Args:
         model: A built Keras model with one input.
@@ -167,6 +171,83 @@ def invert_layers(
     return made
 
 
+def reconstruction_error(
+    model: keras.Model,
+    layer: Any,
+    inverted: Synthesis,
+    originals: Any,
+    reference: Any,
+    **settings: Any,
+) -> np.ndarray:
+    """Returns how far inversions are from what was inverted, to a layer.
+
+    Use it to compare layers and priors: the error is given in the distance
+    that two pictures usually have there. Costs a forward pass of all of them.
+
+    `|a(x*) - a(x)| / mean_(i < j) |a(r_i) - a(r_j)|`
+
+    Args:
+        model, layer: As for `invert`.
+        inverted: What `invert` returned.
+        originals: The pictures that were inverted, one for each row.
+        reference: Two pictures or more, `r`, as the model usually sees them.
+        settings: `value_range` and `preprocess`, as for `invert`.
+
+    Returns:
+        `(rows,)`; 0 is a picture that the layer cannot tell from the
+        original, 1 one that is as far as any other.
+
+    Raises:
+        ValueError: If the pictures do not fit, or the layer cannot tell those
+            of the reference apart.
+
+    Example:
+
+    >>> from keras_explain.synthesis import invert, reconstruction_error
+    >>> options = {"value_range": (-10, 10)}
+    >>> made = invert(model, images[0], "conv1", steps=4, prior=(),
+    ...               verbose=False, **options)
+    >>> reconstruction_error(model, "conv1", made, images[:1], images,
+    ...                      **options).shape
+    (1,)
+
+    References:
+        Mahendran and Vedaldi, 2015. Understanding Deep Image
+        Representations by Inverting Them. https://arxiv.org/abs/1412.0035
+    """
+    found = []
+    for pictures in (inverted.images, originals, reference):
+        if _batch(pictures, sample_shape(model)) is None:
+            raise ValueError(
+                message(
+                    "An error is that of pictures.",
+                    f"an array of shape {np.shape(pictures)}",
+                    f"Pass batches of pictures {sample_shape(model)}.",
+                )
+            )
+        features, *_ = _features(model, pictures, layer, settings)
+        found.append(features.reshape(len(features), -1).astype(np.float64))
+    ours, theirs, usual = found
+    if len(ours) != len(theirs):
+        raise ValueError(
+            message(
+                "There is one original for each inversion.",
+                f"{len(ours)} inversions and {len(theirs)} originals",
+            )
+        )
+    first, second = np.triu_indices(len(usual), 1)
+    apart = np.linalg.norm(usual[first] - usual[second], axis=1)
+    if not np.any(apart > 0):
+        raise ValueError(
+            message(
+                "The pictures of the reference are to be told apart.",
+                f"{len(usual)} pictures that the layer cannot tell apart",
+                "Pass several different pictures.",
+            )
+        )
+    return np.linalg.norm(ours - theirs, axis=1) / apart.mean()
+
+
 def published(shape: tuple[int, ...], depth: float) -> tuple[Regularizer, ...]:
     """Returns the regularizers of Mahendran and Vedaldi.
 
@@ -177,11 +258,14 @@ def published(shape: tuple[int, ...], depth: float) -> tuple[Regularizer, ...]:
     values = float(np.prod(shape))
     unit = 255 / (_TYPICAL_VALUE * np.sqrt(values))
     third = min(int(depth * 3), 2)
-    norm = Lp(_WEIGHT_OF_POWER * unit**_POWER, p=_POWER, center=0.5)
+    # The mean sixth power of the pixels costs the same at any size.
+    power = _WEIGHT_OF_POWER * (values / (3 * _THEIR_SIZE**2)) ** 2
+    norm = Lp(power * unit**_POWER, p=_POWER, center=0.5)
     if len(shape) < 2:
         return (norm,)
-    smooth = TotalVariation(_WEIGHTS_OF_VARIATION[third] * unit**2, beta=2.0)
-    return (norm, smooth)
+    size = float(np.exp(np.mean(np.log(shape[:-1]))))
+    weight = _WEIGHTS_OF_VARIATION[third] * (size / _THEIR_SIZE) ** 2
+    return (norm, TotalVariation(weight * unit**2, beta=2.0))
 
 
 def _graph(model: keras.Model, array: np.ndarray) -> Graph:

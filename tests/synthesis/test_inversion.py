@@ -8,11 +8,17 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_explain.synthesis import invert, invert_layers, maximize
+from keras_explain.synthesis import (
+    invert,
+    invert_layers,
+    maximize,
+    reconstruction_error,
+)
 from keras_explain.synthesis.inversion import published
 from keras_explain.synthesis.match import Match
 from keras_explain.synthesis.regularizers import TotalVariation
 from tests import zoo
+from tests.synthesis.adversarial.victims import digits
 
 RANGE = {"value_range": (-4, 4), "verbose": False}
 
@@ -56,19 +62,31 @@ def test_the_score_is_the_relative_error_by_hand(specimen):
 
 
 def test_the_published_regularizers_by_hand():
-    """In the authors' units: values of 0 to 255 over 68.9 sqrt(N)."""
+    """In the authors' units: values of 0 to 255 over 68.9 sqrt(N).
+
+    For their size of 224 pixels; others cost as much as if they were
+    enlarged to it.
+    """
     x = np.random.default_rng(0).uniform(0, 1, (1, 6, 5, 3)).astype("float32")
     norm, smooth = published((6, 5, 3), depth=0.5)
     x = tf.constant(x)
     u = 255 * (x.numpy().astype("float64") - 0.5) / (68.9 * np.sqrt(90))
     np.testing.assert_allclose(
-        norm.penalty(x)[0], 2.16e8 * np.sum(u**6), rtol=1e-4
+        norm.penalty(x)[0],
+        2.16e8 * (90 / (3 * 224**2)) ** 2 * np.sum(u**6),
+        rtol=1e-4,
     )
     down, right = np.zeros_like(u), np.zeros_like(u)
     down[:, :-1], right[:, :, :-1] = np.diff(u, axis=1), np.diff(u, axis=2)
     np.testing.assert_allclose(
-        smooth.penalty(x)[0], 3.0 * np.sum(down**2 + right**2), rtol=1e-4
+        smooth.penalty(x)[0],
+        3.0 * 30 / 224**2 * np.sum(down**2 + right**2),
+        rtol=1e-4,
     )
+    theirs = published((224, 224, 3), depth=0.0)
+    unit = 255 / (68.9 * np.sqrt(3 * 224**2))
+    assert theirs[0].weight == pytest.approx(2.16e8 * unit**6)
+    assert theirs[1].weight == pytest.approx(unit**2)
     assert published((6, 5, 3), 0.0)[1].weight < smooth.weight
     assert smooth.weight < published((6, 5, 3), 1.0)[1].weight
     assert len(published((7,), 0.5)) == 1
@@ -127,3 +145,75 @@ def test_mistakes_are_told(specimen):
         invert(model, np.ones((8, 8, 5)), "conv2", **RANGE)
     with pytest.raises(ValueError, match="from the same layer"):
         maximize(model, Match("conv2", np.ones((8, 8, 5))), **RANGE)
+
+
+def test_a_picture_costs_the_same_at_any_size():
+    """Up to what is lost at the border: the same waves in 32 and 64 pixels."""
+    costs = []
+    for size in (32, 64):
+        cells = (np.arange(size) + 0.5) / size
+        wave = 0.5 + 0.4 * np.sin(2 * np.pi * cells)
+        x = tf.constant(np.outer(wave, wave)[None, :, :, None], tf.float32)
+        parts = published((size, size, 1), 1.0)
+        costs.append([float(part.penalty(x)[0]) for part in parts])
+    np.testing.assert_allclose(costs[0], costs[1], rtol=0.05)
+
+
+@pytest.fixture(scope="module")
+def inverted():
+    model, images, _ = digits()
+    options = {"value_range": (0, 1), "verbose": False, "steps": 200}
+    return model, images, {
+        name: invert_layers(model, images[:4], prior=prior, **options)
+        for name, prior in (("nothing", ()), ("published", None))
+    }  # fmt: skip
+
+
+def test_errors_grow_with_depth(inverted):
+    """Of the pictures: what a layer has lost stays lost."""
+    _, images, made = inverted
+    for by_layer in made.values():
+        errors = [
+            np.mean((found.images - images[:4]) ** 2)
+            for found in by_layer.values()
+        ]
+        assert len(errors) == 4
+        assert errors[0] < 0.5 * min(errors[1:])
+        assert max(errors[:-1]) < 0.5 * errors[-1]
+
+
+def test_the_published_regularizers_help_deep_layers(inverted):
+    _, images, made = inverted
+    first, *_, last = made["nothing"]
+
+    def error(prior, layer):
+        return np.mean((made[prior][layer].images - images[:4]) ** 2)
+
+    assert error("published", last) < 0.8 * error("nothing", last)
+    assert error("published", first) > error("nothing", first)
+
+
+def test_errors_in_the_distance_of_other_pictures(inverted):
+    model, images, made = inverted
+    name, found = list(made["published"].items())[0]
+    options = {"value_range": (0, 1)}
+    error = reconstruction_error(
+        model, name, found, images[:4], images[:20], **options
+    )
+    layer = keras.Model(model.inputs[0], model.get_layer(name).output)
+    a, b, r = (
+        np.asarray(layer(x), np.float64).reshape(len(x), -1)
+        for x in (found.images, images[:4], images[:20])
+    )
+    apart = [np.linalg.norm(r[i] - r[j]) for i in range(20) for j in range(i)]
+    expected = np.linalg.norm(a - b, axis=1) / np.mean(apart)
+    np.testing.assert_allclose(error, expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="one original for each inversion"):
+        reconstruction_error(model, name, found, images[:3], images[:9],
+                             **options)  # fmt: skip
+    with pytest.raises(ValueError, match="to be told apart"):
+        reconstruction_error(model, name, found, images[:4], images[:1],
+                             **options)  # fmt: skip
+    with pytest.raises(ValueError, match="An error is that of pictures"):
+        reconstruction_error(model, name, found, images[:4], np.zeros(3),
+                             **options)  # fmt: skip

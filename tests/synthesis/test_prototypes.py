@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import keras_explain as ke
+from keras_explain.datasets import demo_model, load
 from keras_explain.synthesis import class_grid, invert_layers
 from tests.synthesis.adversarial.victims import digits
 
@@ -48,3 +49,20 @@ def test_pictures_fade_with_depth(found):
     )  # fmt: skip
     errors = [np.mean((m.images[0] - images[0]) ** 2) for m in made.values()]
     assert errors[0] < 0.25 * errors[-1]
+
+
+@pytest.mark.slow
+def test_prototypes_of_the_demo_model():
+    """More of their class than any picture of the training."""
+    model = demo_model()
+    made = class_grid(model, steps=128, transforms=None, verbose=False)
+    logits = ke.Gradient(model)
+    images, labels = load(2000, "train", size=64)
+    for index, score in enumerate(made.score):
+        probability = np.asarray(model(made.images[index : index + 1]))[0]
+        assert probability.sum() == pytest.approx(1, abs=1e-3)
+        assert probability[index] > 0.99
+        own = images[labels == index]
+        assert len(own) > 100
+        real = logits.explain(own, index, batch_size=64, verbose=False).scores
+        assert score > real.max()
