@@ -7,12 +7,14 @@ Prints, measured in turn in one run: a step of `maximize` against a bare
 compiled step on the same model, batch and optimizer (forward, backward,
 update of the picture); the same with the transforms and the parameterization
 that are used by default; the time of a unit in a batch of 32 against a run of
-its own; and the peak of the process after ever more steps.
+its own; and the peak of the process after ever more steps. Measures
+tf-keras-vis as well where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import resource
 import time
 from collections.abc import Callable
@@ -74,6 +76,33 @@ def _steps(name, options):  # type: ignore[no-untyped-def]
             size=size if name == "demo" else None, **settings,
         )  # fmt: skip
         yield _row(what, _run(made, options.steps), bare, options, budget)
+    peer = _tf_keras_vis(model, targets, size, options.steps)
+    if peer is not None:
+        yield _row("a step of tf-keras-vis", peer, bare, options, None)
+
+
+def _tf_keras_vis(model, targets, size, steps):  # type: ignore[no-untyped-def]
+    """The same steps by another library, where it is installed."""
+    if importlib.util.find_spec("tf_keras_vis") is None:
+        return None
+    from tf_keras_vis.activation_maximization import ActivationMaximization
+    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    made = ActivationMaximization(model, model_modifier=ReplaceToLinear())
+    start = np.random.default_rng(0).normal(size=(len(targets), size, size, 3))
+
+    def run() -> np.ndarray:
+        return made(
+            CategoricalScore(targets),
+            seed_input=start.astype("float32"),
+            input_modifiers=None,
+            regularizers=None,
+            steps=steps,
+            optimizer=keras.optimizers.Adam(0.01),
+        )
+
+    return run
 
 
 def _row(what, work, bound, options, budget):  # type: ignore[no-untyped-def]
