@@ -68,12 +68,17 @@ class Masked:
     Attributes:
         function: What is explained, its classes settled.
         at: The run on the inputs as they are.
-        fill: The values of hidden parts, `(batch, ...)` each.
+        fill: The values of hidden parts, `(batch, ...)` or `(1, ...)` each;
+            or a function of the masks that returns them with a row for each
+            mask.
+        rows: A background in place of a fill: `(rows, ...)` values of hidden
+            parts. The score under a mask is then the mean over its rows.
     """
 
     function: ScoreFunction
     at: Evaluation
-    fill: Any
+    fill: Any = None
+    rows: Any = None
 
     def scores(self, masks: Any, fill: Any = None) -> tf.Tensor:
         """Returns the scores under some masks, `(k, batch)`.
@@ -82,7 +87,8 @@ class Masked:
             masks: See `blend`; all of them are run at once.
             fill: In place of the own one, with a row for each mask.
         """
-        fill = self.fill if fill is None else fill
+        if fill is None:
+            fill = self.fill(masks) if callable(self.fill) else self.fill
         points = blend(self.at.point, fill, masks)
         number = tf.shape(tf.nest.flatten(points)[0])[0]
         many = self.function.repeated(number)
@@ -102,9 +108,45 @@ class Masked:
             number: How many there are.
             batch_size: Most rows the model sees at once.
         """
+        if self.rows is None:
+            return sampling.collect(
+                lambda ids: self.scores(masks(ids)),
+                number,
+                batch_size,
+                self.function.batch,
+            )
         return sampling.collect(
-            lambda ids: self.scores(masks(ids)),
+            lambda ids: self._mean(masks(ids), batch_size),
             number,
-            batch_size,
+            tf.maximum(1, batch_size // self._number_of_rows),
             self.function.batch,
         )
+
+    @property
+    def _number_of_rows(self) -> tf.Tensor:
+        return tf.shape(tf.nest.flatten(self.rows)[0])[0]
+
+    def _mean(self, masks: Any, batch_size: int) -> tf.Tensor:
+        """Mean scores over the rows of the background, `(k, batch)`."""
+        flat = [m for m in tf.nest.flatten(masks) if m is not None]
+        number = tf.shape(flat[0])[0]
+
+        def part(ids: tf.Tensor) -> tf.Tensor:
+            # Each mask with each of some rows: pair `k * rows + row`.
+            count = tf.size(ids)
+            chosen = tf.tile(ids, [number])
+            fill = _each(
+                lambda t: tf.gather(t, chosen)[:, tf.newaxis], self.rows
+            )
+            pairs = _each(
+                lambda m: m if m is None else tf.repeat(m, count, axis=0),
+                masks,
+            )
+            found = self.scores(pairs, fill)
+            shape = [number, count, self.function.batch]
+            return tf.reduce_sum(tf.reshape(found, shape), 1)
+
+        total = self._number_of_rows
+        rows = number * self.function.batch
+        sums = sampling.accumulate(part, total, batch_size, rows)
+        return sums / tf.cast(total, sums.dtype)
