@@ -1,0 +1,110 @@
+"""What the methods that hide parts of an input have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_explain.engine.errors import message
+from keras_explain.engine.explainer import Explainer
+from keras_explain.engine.fills import check_fill, fill_arguments, filled
+from keras_explain.engine.graph import Graph
+from keras_explain.engine.masking import Masked
+from keras_explain.engine.score import ScoreFunction
+
+
+class Hiding(Explainer):
+    """Hides parts of the input, or of a layer's output, and scores the rest.
+
+    Args:
+        model, layer: See `Explainer`.
+        fill: What takes the place of hidden parts: `"zero"`; `"mean"` of
+            each sample and channel; `"blur"`; a number; or an array for one
+            sample (a list or dict of them for several inputs).
+        batch_size: Most rows the model sees at once.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        fill: Any = "zero",
+        layer: Any = None,
+        batch_size: int = 32,
+    ):
+        super().__init__(model, layer=layer)
+        check_fill(fill)
+        _check_finite(fill)
+        check_count("batch_size", batch_size, "Rows the model sees at once")
+        self.fill = fill
+        self.batch_size = batch_size
+
+    def _extra(
+        self, inputs: Any, rows: slice | None, graph: Graph
+    ) -> dict[str, Any]:
+        if self.layer is None or isinstance(self.fill, str):
+            return fill_arguments(self.fill, inputs, rows)
+        if np.ndim(self.fill) == 0:
+            return {}
+        values = tf.convert_to_tensor(self.fill, tf.float32)
+        return {"fill": values[tf.newaxis]}  # of one output of the layer
+
+    def _masked(self, function: ScoreFunction) -> Masked:
+        """The run as it is, and the score under masks."""
+        at = function.evaluate()
+        given = function.extra.get("fill")
+        fill = filled(self.fill, at.point, given)
+        return Masked(function.settled(at.indices), at, fill)
+
+    def _shapes(self, inputs: Any, graph: Graph) -> Any:
+        """Shapes of the point with the batch axis, before the trace."""
+        call = self._call(graph)
+        if call is None:
+            return tf.nest.map_structure(lambda t: t.shape, inputs)
+        return tf.TensorShape(call.shape or [None])
+
+
+def check_count(name: str, value: Any, what: str) -> None:
+    """Raises unless an option is a whole number of at least one."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole:
+        raise TypeError(
+            message(
+                f"{what}: a whole number is needed.",
+                f"{name}={value!r}",
+                "Pass an integer of at least 1.",
+            )
+        )
+    if value < 1:
+        raise ValueError(
+            message(
+                f"{what}: at least one is needed.",
+                f"{name}={value}",
+                "Pass an integer of at least 1.",
+            )
+        )
+
+
+def _check_finite(fill: Any) -> None:
+    if isinstance(fill, str):
+        return
+    for part in tf.nest.flatten(fill):
+        if isinstance(part, str) or part is None:
+            raise TypeError(
+                message(
+                    "One name stands for the fill of all inputs.",
+                    f"fill={fill!r}",
+                    "Pass the name alone, or an array for each input.",
+                )
+            )
+        if not np.all(np.isfinite(np.asarray(part, "float64"))):
+            raise ValueError(
+                message(
+                    "What takes the place of hidden parts must be finite.",
+                    "a fill with NaN or infinity",
+                    'Pass finite numbers, or "zero", "mean" or "blur".',
+                )
+            )
