@@ -13,14 +13,16 @@ from keras_explain.engine.errors import near
 from keras_explain.version import __version__
 
 _HOMES = {
-    "attribution": """CAM AblationCAM ContrastiveExcitationBackprop DeconvNet
-        DeepLIFT DeepSHAP DeepTaylor EigenCAM EigenGradCAM
-        ElementwiseGradCAM ExcitationBackprop GradCAM
-        GradCAMPlusPlus Gradient GradientSHAP GuidedBackprop
-        GuidedGradCAM HiResCAM InputXGradient IntegratedGradients
-        LRP LayerCAM PatternAttribution PatternNet Saliency
-        ScoreCAM Sensitivity SmoothGrad SquareGrad VarGrad
-        XGradCAM""",
+    "attribution": """AblationCAM CAM ContrastiveExcitationBackprop
+        DeconvNet DeepLIFT DeepSHAP DeepTaylor EigenCAM EigenGradCAM
+        ElementwiseGradCAM ExcitationBackprop ExtremalPerturbation
+        ExtremalSettings FeatureAblation GradCAM GradCAMPlusPlus
+        Gradient GradientSHAP GuidedBackprop GuidedGradCAM HiResCAM
+        InputXGradient IntegratedGradients KernelSHAP LIME LRP LayerCAM
+        LinearSHAP LinearSurrogate MeaningfulPerturbation
+        MeaningfulSettings Occlusion PatternAttribution PatternNet RISE
+        Saliency ScoreCAM Sensitivity ShapleySampling ShapleyValues
+        SmoothGrad SquareGrad VarGrad XGradCAM""",
     "engine.class_target": "Class",
     "engine.errors": "ExplainWarning",
     "engine.explainer": "Explainer",
@@ -36,6 +38,7 @@ _PACKAGES = (
     "callbacks",
     "datasets",
     "engine",
+    "evaluation",
     "plots",
     "rules",
     "synthesis",

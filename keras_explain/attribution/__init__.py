@@ -29,12 +29,28 @@ from keras_explain.attribution.mask_cam import AblationCAM, ScoreCAM
 from keras_explain.attribution.noise import SmoothGrad, SquareGrad, VarGrad
 from keras_explain.attribution.path import IntegratedGradients
 from keras_explain.attribution.pattern import PatternAttribution, PatternNet
+from keras_explain.attribution.perturbation import (
+    RISE,
+    ExtremalPerturbation,
+    ExtremalSettings,
+    FeatureAblation,
+    MeaningfulPerturbation,
+    MeaningfulSettings,
+    Occlusion,
+)
 from keras_explain.attribution.relevance import RelevanceTrace
+from keras_explain.attribution.surrogate import (
+    LIME,
+    KernelSHAP,
+    LinearSHAP,
+    LinearSurrogate,
+    ShapleySampling,
+    ShapleyValues,
+)
 
 __all__ = [
-    "CAM",
-    "LRP",
     "AblationCAM",
+    "CAM",
     "ContrastiveExcitationBackprop",
     "DeconvNet",
     "DeepLIFT",
@@ -44,6 +60,9 @@ __all__ = [
     "EigenGradCAM",
     "ElementwiseGradCAM",
     "ExcitationBackprop",
+    "ExtremalPerturbation",
+    "ExtremalSettings",
+    "FeatureAblation",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
@@ -53,13 +72,24 @@ __all__ = [
     "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelSHAP",
+    "LIME",
+    "LRP",
     "LayerCAM",
+    "LinearSHAP",
+    "LinearSurrogate",
+    "MeaningfulPerturbation",
+    "MeaningfulSettings",
+    "Occlusion",
     "PatternAttribution",
     "PatternNet",
+    "RISE",
     "RelevanceTrace",
     "Saliency",
     "ScoreCAM",
     "Sensitivity",
+    "ShapleySampling",
+    "ShapleyValues",
     "SmoothGrad",
     "SquareGrad",
     "VarGrad",

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,16 @@ from keras_explain.version import __version__
 
 # Fewer samples than by default, so that the demo is done in a minute.
 _MODEST = {"num_samples": 16, "num_masks": 200, "num_steps": 16}
+# What that says nothing about, or says too little.
+_OWN: dict[str, dict[str, Any]] = {
+    "extremal_perturbation": {"settings": {"num_steps": 50}},
+    "kernel_shap": {"num_samples": 200},
+    "lime": {"num_samples": 200},
+    # No model of pictures is affine from its inputs on.
+    "linear_shap": {"layer": "stage3_block2_out"},
+    "meaningful_perturbation": {"settings": {"num_steps": 50}},
+    "shapley_sampling": {"num_permutations": 4},
+}
 _NUM_EXAMPLES = 128
 
 
@@ -55,6 +66,8 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def modest(entry: catalogue.Entry) -> Method:
     """Returns a method with options that keep the demo short."""
+    if entry.name in _OWN:
+        return Method(entry, dict(_OWN[entry.name]))
     options = {}
     for parameter in inspect.signature(entry.cls).parameters.values():
         limit = _MODEST.get(parameter.name)

@@ -171,9 +171,8 @@ def test_a_method_named_alone_must_apply(run, pictures, out, tmp_path):
     assert not list(out.iterdir())
 
 
-@pytest.mark.parametrize(
-    "examples", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [False, True])
 def test_the_whole_catalogue(run, model_file, pictures, out, examples):
     """Methods that learn first are there if there is what to learn from."""
     more = ["--examples", pictures] if examples else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import pytest
 
 from keras_explain.engine import catalogue
@@ -17,6 +18,13 @@ FAST = {
     "square_grad": {"num_samples": 3},
     "var_grad": {"num_samples": 3},
     "gradient_shap": {"num_samples": 3},
+    "rise": {"num_masks": 30},
+    "extremal_perturbation": {"settings": {"num_steps": 20}},
+    "meaningful_perturbation": {"settings": {"num_steps": 10}},
+    "lime": {"num_samples": 64, "batch_size": 256},
+    "kernel_shap": {"num_samples": 64, "batch_size": 256},
+    "shapley_values": {"batch_size": 512},
+    "shapley_sampling": {"num_permutations": 2, "batch_size": 256},
 }
 
 
@@ -29,6 +37,9 @@ def make(entry: catalogue.Entry, specimen: zoo.Specimen) -> Explainer:
             return entry.cls(
                 inner(specimen.model, layer=specimen.feature_map), **options
             )
+        options["layer"] = specimen.feature_map
+    if "affine" in entry.needs:
+        # Most are affine from their last feature map on, none from its inputs.
         options["layer"] = specimen.feature_map
     made = entry.cls(specimen.model, **options)
     if hasattr(made, "fit") and applies(entry, specimen):
@@ -47,6 +58,17 @@ def applies(entry: catalogue.Entry, specimen: zoo.Specimen) -> bool:
         or ("no recurrence" in needs and specimen.integers)
         # Patterns are for networks of ReLUs.
         or (needs == "patterns" and not specimen.relu)
+        or ("affine" in needs and not _ends_affine(specimen))
+    )
+
+
+def _ends_affine(specimen: zoo.Specimen) -> bool:
+    """Whether only linear layers follow its feature map."""
+    pooling = keras.layers.MaxPooling2D
+    return (
+        not specimen.integers
+        and specimen.feature_map is not None
+        and not any(isinstance(x, pooling) for x in specimen.model.layers)
     )
 
 

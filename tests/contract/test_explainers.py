@@ -42,7 +42,7 @@ def test_every_method_on_every_model(entry, name):
         spatial = like.shape[1:-1] or like.shape[1:]
         assert flat[0].shape == (2, *spatial)
         assert found.layer == specimen.feature_map
-    elif not specimen.integers:
+    elif not specimen.integers and "affine" not in entry.needs:
         tf.nest.assert_same_structure(found.attributions, specimen.inputs)
         shapes = [a.shape for a in flat]
         assert shapes == [x.shape for x in tf.nest.flatten(specimen.inputs)]
