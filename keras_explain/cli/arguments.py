@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from keras_explain.cli.evaluation_arguments import evaluate
 from keras_explain.version import __version__
 
 CALIBRATORS = (
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _visualize(add("visualize", "make pictures of what a model looks for"))
     _dream(add("dream", "change a picture to what a layer sees in it"))
     _calibrate(add("calibrate", "make a model as sure as it is right"))
+    evaluate(add("evaluate", "find out which methods to believe"))
     add("methods", "list the methods")
     _model(add("layers", "list the layers of a model"))
     return made

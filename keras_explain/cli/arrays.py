@@ -117,7 +117,7 @@ class Archive:
         if not len(labels):
             raise CommandError(
                 message(
-                    "There is nothing to calibrate: the data hold no samples.",
+                    "There is nothing to work on: the data hold no samples.",
                     self._shapes(found),
                     "Check the path or filter that made the file.",
                 )
@@ -128,6 +128,18 @@ class Archive:
             (values,) = (found[name] for name in wanted)
         names = tuple(map(shown, (*wanted, last)))
         return Samples(values, labels, self.file, names)
+
+    def optional(self, *names: str) -> np.ndarray | None:
+        """Reads an array by one of several names; `None` if none is there.
+
+        Raises:
+            CommandError: If it cannot be read.
+        """
+        known = {name.casefold(): name for name in self.names}
+        for name in names:
+            if name in known:
+                return self._array(known[name])
+        return None
 
     def _chosen(self, inputs: Sequence[str]) -> tuple[str, ...]:
         """The names of the arrays, that of the labels last."""

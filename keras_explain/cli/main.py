@@ -94,6 +94,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from keras_explain.cli.calibrate import calibrate
 
         return calibrate(arguments)
+    if arguments.command == "evaluate":
+        from keras_explain.cli.evaluate import evaluate
+
+        return evaluate(arguments)
     if arguments.command == "visualize":
         from keras_explain.cli.visualize import visualize
 

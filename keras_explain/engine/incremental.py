@@ -233,13 +233,14 @@ class _Run(_Counter):
         if id(operation) in self.clean.ends:
             output = None
         given = list(filter(_is_traced, tf.nest.flatten((args, kwargs))))
-        values = [self._known(tensor) for tensor in given]
-        if output is None or not values or any(v is None for v in values):
+        found = [self._known(tensor) for tensor in given]
+        values = [value for value in found if value is not None]
+        if output is None or not values or len(values) < len(found):
             return call(*args, **kwargs)
         if all(value.piece is None for value in values):
             return self.token(_Value(output))
-        found = self._piece(operation, call, (args, kwargs), values, output)
-        return call(*args, **kwargs) if found is None else self.token(found)
+        piece = self._piece(operation, call, (args, kwargs), values, output)
+        return call(*args, **kwargs) if piece is None else self.token(piece)
 
     def _known(self, tensor: tf.Tensor) -> _Value | None:
         if tensor.graph is not self.graph:

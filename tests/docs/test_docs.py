@@ -131,7 +131,8 @@ def test_site_builds_without_warnings(tmp_path):
         assert (out / f"{page.stem}.html").exists()
 
 
-DOCUMENTED = ("engine", "attribution/surrogate", "calibration", "callbacks",
+DOCUMENTED = ("engine", "attribution/perturbation",
+              "attribution/surrogate", "calibration", "callbacks",
               "evaluation", "synthesis")  # fmt: skip
 
 

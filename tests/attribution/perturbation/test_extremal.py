@@ -26,7 +26,12 @@ from tests.attribution.perturbation.test_areas import sorted_loss
 from tests.attribution.perturbation.test_mask_generator import slow_mask
 from tests.marking import slow_but
 
-_OF_GOLDEN = {"step": 4 / 28, "sigma": 8 / 28, "jitter": False}
+_OF_GOLDEN = {
+    "step": 4 / 28,
+    "sigma": 8 / 28,
+    "jitter": False,
+    "learning_rate": 0.01 * 32**2 / 7**2,
+}
 # Where many values of a mask are equal, the authors' ones go to some of them.
 _OF_TIES = {1: 2e-5, 5: 2e-3, 300: 2e-3}
 
@@ -47,7 +52,6 @@ def test_golden_runs(steps):
             "first_weight": 300,
             "last_weight": 300 * 1.0035 ** (steps - 1),
             "score_span": None,
-            "learning_rate": 0.01 * 32**2 / 7**2,
         },
     )
     found = explainer.explain(picture, 0).details
@@ -171,6 +175,7 @@ def test_a_mask_with_room_has_no_worse_a_score():
             "sigma": 2 / 16,
             "jitter": False,
             "num_steps": 100,
+            "learning_rate": 0.04,
         },
     }
     model = linear_model(kernel)
@@ -284,6 +289,21 @@ def test_contrast_is_the_lead_over_the_best_other_class():
         np.testing.assert_allclose(
             details["reward"][:, 0], expected, rtol=1e-3, atol=1e-5
         )
+
+
+def test_contrast_where_all_other_scores_are_negative():
+    kernel = np.zeros((4, 4, 1, 3))
+    kernel[...] = [2.0, -3.0, -5.0]
+    explainer = ExtremalPerturbation(
+        linear_model(kernel / 16),
+        areas=(0.999999,),
+        perturbation="fade",
+        reward="contrastive",
+        settings={"num_steps": 1, "jitter": False},
+    )
+    ones = np.ones((1, 4, 4, 1), "float32")
+    found = explainer.explain(ones, 0).details["reward"]
+    np.testing.assert_allclose(found, [[5.0]], rtol=1e-2)
 
 
 def test_pictures_turn_at_even_steps():
