@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,10 @@ import pytest
 import keras_explain
 import keras_explain.attribution  # fills the catalogue
 from tests import zoo
+
+# A shell that runs the tests in the background has Ctrl-C ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

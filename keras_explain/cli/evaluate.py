@@ -9,6 +9,7 @@ from keras_explain.cli import evaluation_page, terminal
 from keras_explain.cli.demo import modest
 from keras_explain.cli.evaluation_candidates import Candidate
 from keras_explain.cli.evaluation_data import (
+    is_demo,
     open_model,
     read,
     subject,
@@ -23,6 +24,8 @@ from keras_explain.cli.failures import (
     CommandError,
     shown,
 )
+from keras_explain.cli.run import Method
+from keras_explain.engine.catalogue import Entry
 from keras_explain.engine.errors import message
 from keras_explain.engine.files import write_aside
 from keras_explain.evaluation.baselines import center_map, edge_map, random_map
@@ -67,7 +70,7 @@ def _candidates(arguments: argparse.Namespace) -> list[Candidate]:
     """The methods, and the maps to compare them with."""
     chosen = chosen_methods(arguments.methods, can_learn=True)
     if not arguments.exact:
-        chosen = [modest(method.entry) for method in chosen]
+        chosen = [_quick(method.entry, arguments.model) for method in chosen]
     found = [
         Candidate(method.name, method.entry.title, method=method)
         for method in chosen
@@ -75,6 +78,18 @@ def _candidates(arguments: argparse.Namespace) -> list[Candidate]:
     if arguments.no_baselines and not found:
         raise CommandError("There is nothing to compare: name some --methods.")
     return found if arguments.no_baselines else [*found, *baselines(arguments)]
+
+
+def _quick(entry: Entry, model: str) -> Method:
+    """Returns a method with fewer samples than by default."""
+    method = modest(entry)
+    # What `modest` knows of layers are those of the demo model.
+    options = {
+        name: value
+        for name, value in method.options.items()
+        if name != "layer" or is_demo(model)
+    }
+    return Method(entry, options)
 
 
 def baselines(arguments: argparse.Namespace) -> list[Candidate]:

@@ -44,7 +44,7 @@ def accumulate(
     _, sums = tf.while_loop(
         lambda start, _: start < total,
         body,
-        (chunk, sums),
+        (_after(sums, chunk), sums),
         # One after the other: chunks in parallel would multiply the memory.
         parallel_iterations=1,
         shape_invariants=(
@@ -88,11 +88,21 @@ def collect(
     _, parts = tf.while_loop(
         lambda start, _: start < total,
         body,
-        (chunk, parts),
+        (_after(first, chunk), parts),
         parallel_iterations=1,
     )
     joined = parts.concat()
     return tf.ensure_shape(joined, [None, *first.shape[1:]])
+
+
+def _after(results: Any, value: tf.Tensor) -> tf.Tensor:
+    """Returns the value once the results are there.
+
+    What a loop begins with is not waited for: its first chunk would run
+    beside the one that came before.
+    """
+    with tf.control_dependencies(tf.nest.flatten(results)):
+        return tf.identity(value)
 
 
 def _loose(shape: tf.TensorShape) -> tf.TensorShape:

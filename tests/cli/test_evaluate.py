@@ -260,6 +260,16 @@ def test_methods_that_do_not_fit_are_listed(evaluate, model_file, data_file,
     assert "Left out</h2>" in (out / "index.html").read_text()
 
 
+def test_no_layers_of_the_demo_model_elsewhere(
+    evaluate, model_file, data_file, out
+):
+    evaluate(
+        model_file, data_file, "--measures", "energy", "--methods",
+        "linear_shap,gradient",
+    )  # fmt: skip
+    assert "stage3" not in (out / "index.html").read_text()
+
+
 def test_methods_that_learn_are_fitted(evaluate, model_file, data_file, out):
     code, _, news = evaluate(
         model_file, data_file, "--methods", "pattern_net", "--measures",
