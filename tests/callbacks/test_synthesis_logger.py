@@ -33,6 +33,7 @@ def logger(target, writer, **options):
     return SynthesisLogger(target, writers=writer, on_error="raise", **options)
 
 
+@pytest.mark.slow
 def test_pictures_follow_the_training():
     found, after = [], []
 
@@ -59,6 +60,7 @@ def test_pictures_follow_the_training():
     assert (found[0].image != found[2].image).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "options", "tags", "captions"),
     [
@@ -91,6 +93,7 @@ def test_a_layer_itself():
     assert found[0].tag == "synthesis/conv/0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "steps"), [(4, [4, 8, 12]), ("train_end", [1])]
 )

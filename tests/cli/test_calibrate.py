@@ -588,6 +588,7 @@ FULL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "file"), [(2_000, "calm.keras"), (30_000, "calm.html")]
 )

@@ -59,6 +59,7 @@ FULL = (
 )
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(model_file, tmp_path, out):
     # The system refuses files of more than 2,000 bytes: the picture can be
     # written, and then the explanation cannot.

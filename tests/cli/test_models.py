@@ -249,6 +249,7 @@ def offline(home):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_and_no_names_of_classes(picture, tmp_path):
     model = keras.applications.MobileNetV3Small(weights=None)
     # So that the class tells whether these weights were used.
@@ -273,6 +274,7 @@ def test_weights_of_a_file_and_no_names_of_classes(picture, tmp_path):
     assert page.count("<strong>class 7</strong>") == 2
 
 
+@pytest.mark.slow
 def test_no_network(picture, tmp_path):
     # Of this model, the name in the cache is not the one of the address.
     name, file = "nasnetmobile", "nasnet_mobile.h5"

@@ -87,6 +87,7 @@ def test_the_page_says_what_was_made(visualize, model_file, out):
     assert "gif" not in page and "<script" not in page
 
 
+@pytest.mark.slow
 def test_channels(visualize, model_file, out):
     code, _, _ = visualize(model_file, "--layer", "conv", "--units", "3,0-1")
     assert code == 0
@@ -99,6 +100,7 @@ def test_channels(visualize, model_file, out):
     assert (out / "conv_3.png").exists() and not (out / "conv_2.png").exists()
 
 
+@pytest.mark.slow
 def test_several_of_each_and_a_few_at_once(visualize, model_file, out):
     options = ["--classes", "2,0", "--batch", 2, "--seed", 7]
     visualize(model_file, *options)
@@ -178,6 +180,7 @@ def test_an_application_brings_its_preprocessing(visualize, out):
     assert kept.images.shape == (1, 224, 224, 3)
 
 
+@pytest.mark.slow
 def test_open_sizes(visualize, tmp_path, out):
     path = save(
         tiny(layers.Rescaling(1 / 255), size=None), tmp_path / "open.keras"
@@ -339,6 +342,7 @@ def test_interrupted(model_file, out):
     assert not [p for p in out.rglob("*") if ".part" in p.name]
 
 
+@pytest.mark.slow
 def test_interrupted_before_there_is_anything(model_file, out):
     code, printed, news = interrupted(
         ["visualize", model_file, "--steps", 10**5, "--out", out],

@@ -76,6 +76,7 @@ def test_several_inputs_in_datasets(name):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_baselines_of_every_kind(model, data):
     mean = data.mean((1, 2), keepdims=True)
     per_sample = np.broadcast_to(mean, data.shape)

@@ -197,6 +197,7 @@ def test_a_batch_is_its_images_alone():
         assert abs(alone.steps[0] - together.steps[k]) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["nested", "subclassed", "sigmoid", "vision_transformer", "series"]
 )
