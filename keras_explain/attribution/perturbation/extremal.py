@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,12 +162,6 @@ class ExtremalPerturbation(LearnedMask):
         self.reward = reward
         self.settings = settings_from(ExtremalSettings, settings)
         self.batch_size = self.settings.batch_size
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "settings": dataclasses.asdict(self.settings),
-        }
 
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.evaluate()

@@ -139,12 +139,6 @@ class MeaningfulPerturbation(LearnedMask):
         self.settings = settings_from(MeaningfulSettings, settings)
         self.batch_size = self.settings.batch_size
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "settings": dataclasses.asdict(self.settings),
-        }
-
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.evaluate()
         function = function.settled(at.indices)

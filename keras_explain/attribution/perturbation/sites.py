@@ -155,6 +155,14 @@ class LearnedMask(Explainer):
     """A mask that is optimized for each sample."""
 
     signed = False
+    # A dataclass of what is rarely changed.
+    settings: Any
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "settings": dataclasses.asdict(self.settings),
+        }
 
     def _spec(self, inputs: Any, flat: list[tf.Tensor]) -> Any:
         # The form of a mask depends on the size of the inputs: each size has
