@@ -9,7 +9,6 @@ import threading
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
 
 import keras_explain as ke
 from keras_explain.synthesis import (
@@ -18,66 +17,16 @@ from keras_explain.synthesis import (
     Maximization,
     Pixels,
     Synthesis,
-    maximize,
 )
-from keras_explain.synthesis.conditioning import NormalizedGradient
 from keras_explain.synthesis.pixel_operators import Blur
 from keras_explain.synthesis.regularizers import L2, TotalVariation
 from tests import zoo
-
-UNBOUNDED = (-np.inf, np.inf)
-
-
-def quiet(model, target, **settings):
-    settings.setdefault("value_range", (0, 1))
-    settings.setdefault("steps", 12)
-    return maximize(model, target, verbose=False, **settings)
+from tests.synthesis.short_runs import UNBOUNDED, quiet
 
 
 @pytest.fixture(scope="module")
 def model():
     return zoo.build("functional").model
-
-
-@pytest.fixture
-def linear():
-    """Scores `w x + b` of five numbers, for three classes."""
-    keras.utils.set_random_seed(0)
-    return keras.Sequential([layers.Input((5,)), layers.Dense(3)])
-
-
-def test_the_prototype_of_a_linear_model_is_known(linear):
-    """`argmax w x - lambda x^2` is `w / (2 lambda)` (Simonyan et al.)."""
-    made = quiet(
-        linear, [0, 2], image=Pixels(bounds=None), transforms=None,
-        regularizers=[L2(0.25)], steps=400,
-        optimizer=keras.optimizers.SGD(0.5), value_range=UNBOUNDED,
-    )  # fmt: skip
-    weights = np.asarray(linear.layers[-1].kernel)
-    np.testing.assert_allclose(
-        made.images, weights[:, [0, 2]].T / (2 * 0.25), atol=1e-5
-    )
-    assert made.history["L2"].shape == (400, 2)
-
-
-def test_lbfgs_finds_it_in_few_steps(linear):
-    made = quiet(
-        linear, [0, 2], image=Pixels(bounds=None), transforms=None,
-        regularizers=[L2(0.25)], steps=20, optimizer="lbfgs",
-        value_range=UNBOUNDED,
-    )  # fmt: skip
-    weights = np.asarray(linear.layers[-1].kernel)
-    np.testing.assert_allclose(
-        made.images, weights[:, [0, 2]].T / 0.5, atol=1e-4
-    )
-    assert np.all(np.diff(made.history["score"][:, 0]) >= -1e-6)
-    with pytest.raises(ValueError, match="does not change by chance"):
-        quiet(linear, 0, optimizer="lbfgs", transforms="robust")
-    with pytest.raises(ValueError, match="with NormalizedGradient"):
-        quiet(linear, 0, optimizer="lbfgs", transforms=None,
-              regularizers=[NormalizedGradient()])  # fmt: skip
-    with pytest.raises(ValueError, match="cannot go on"):
-        quiet(linear, 0, optimizer="lbfgs", transforms=None, start=made)
 
 
 TARGETS = [
@@ -177,56 +126,6 @@ def test_units_are_read_before_their_nonlinearity(model):
     assert made.score[0] > made.history["score"][0, 0] + 0.02
 
 
-def _shut(bias):
-    """A unit behind a ReLU that is shut on gray and opens for white."""
-    inputs = keras.Input((4, 4, 1))
-    x = layers.Conv2D(1, 1, activation="relu", name="gate")(inputs)
-    x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(1, name="unit")(x))
-    model.get_layer("gate").set_weights(
-        [np.ones((1, 1, 1, 1)), np.array([bias])]
-    )
-    model.get_layer("unit").set_weights([np.ones((1, 1)), np.zeros(1)])
-    return model
-
-
-def test_shut_gates_are_opened_at_first():
-    options = {"transforms": None, "steps": 40,
-               "image": Pixels(bounds="clip", stddev=0.0)}  # fmt: skip
-    made = quiet(_shut(-0.6), 0, **options)
-    assert made.history["score"][0, 0] == 0 and made.score[0] > 0.3
-    with pytest.warns(UserWarning, match=r"no gradient.*rows \[0\]"):
-        made = quiet(_shut(-0.6), 0, warmup=0, **options)
-    assert made.score[0] == 0
-    with pytest.warns(UserWarning, match="silent on all"):
-        quiet(_shut(-5.0), 0, **options)
-
-
-def test_the_running_mean_counts_an_opened_step_once():
-    options = {"transforms": None, "steps": 40, "batch": 1,
-               "image": Pixels(bounds="clip", stddev=0.0)}  # fmt: skip
-    plain = quiet(_shut(-0.6), 0, snapshots=range(40), **options)
-    made = quiet(_shut(-0.6), 0, averaging=0.9, **options)
-    mean = plain.frames[0]
-    for step in range(1, 40):
-        mean = 0.9 * mean + 0.1 * plain.frames[step]
-    assert np.ptp(mean - plain.frames[39]) + np.max(np.abs(mean)) > 0.1
-    np.testing.assert_allclose(made.images, mean, atol=1e-5)
-
-
-def test_only_silent_rows_pass_shut_gates():
-    """A row that is alive has the picture it has without warm-up."""
-    start = np.stack([np.full((4, 4, 1), 0.5), np.full((4, 4, 1), 0.62)])
-    start[1, 0, 0] = 0.2
-    image = Pixels(bounds="clip", initial=start)
-    options = {"image": image, "transforms": None, "batch": 2, "steps": 6}
-    with_warmup = quiet(_shut(-0.6), 0, **options)
-    with pytest.warns(UserWarning, match=r"rows \[0\]"):
-        without = quiet(_shut(-0.6), 0, warmup=0, **options)
-    np.testing.assert_array_equal(with_warmup.images[1], without.images[1])
-    assert not np.array_equal(with_warmup.images[0], without.images[0])
-
-
 def test_diversity_makes_facets_differ(model):
     def likeness(made):
         activations = keras.Model(model.input, model.get_layer("conv2").output)
@@ -252,77 +151,6 @@ def test_the_step_is_traced_once(model):
     np.testing.assert_array_equal(
         first.images, quiet(model, [1, 2], steps=5).images
     )
-
-
-def test_a_maximization_follows_the_model_as_it_learns():
-    model = zoo.build("functional").model
-    made = Maximization(model, 3, value_range=(0, 1), transforms=None)
-    before = made.run(5, verbose=False)
-    kernel = model.layers[-1].kernel
-    kernel.assign(-np.asarray(kernel))
-    after = made.run(5, verbose=False)
-    assert not np.allclose(before.images, after.images)
-
-
-@pytest.mark.parametrize("name", ["series", "volume", "tabular", "grey"])
-def test_every_rank_and_number_of_channels(name):
-    specimen = zoo.build(name)
-    made = quiet(specimen.model, 1)
-    assert made.images.shape[1:] == specimen.inputs.shape[1:]
-    assert made.show().axes
-
-
-@pytest.mark.parametrize("name", ["sequential", "nested", "subclassed",
-                                  "open_size"])  # fmt: skip
-def test_every_kind_of_model(name):
-    model = zoo.build(name).model
-    image = Fourier(16) if name == "open_size" else None
-    assert np.isfinite(quiet(model, 1, image=image).score).all()
-
-
-def test_a_model_that_does_not_say_what_it_takes():
-    class Scaled(keras.Model):
-        """Built by hand, so that no shape is known."""
-
-        def build(self, input_shape=None):
-            self.built = True
-
-        def call(self, x):
-            return ops.mean(x, (1, 2))
-
-    model = Scaled()
-    model.build()
-    with pytest.raises(ValueError, match="does not say which inputs"):
-        quiet(model, 1)
-
-
-def test_tokens_are_made_in_their_embedding():
-    specimen = zoo.build("lstm")
-    embedding = next(
-        layer.name
-        for layer in specimen.model.layers
-        if isinstance(layer, layers.Embedding)
-    )
-    made = maximize(specimen.model, 1, layer=embedding, steps=30,
-                    verbose=False)  # fmt: skip
-    assert made.score[0] > made.history["score"][0, 0]
-    assert (
-        made.images.shape[2] == specimen.model.get_layer(embedding).output_dim
-    )
-    with pytest.raises(ValueError, match="layer has no bounds"):
-        maximize(specimen.model, 1, layer=embedding, image=Fourier(8))
-
-
-def test_mixed_precision():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = zoo.build("functional").model
-    finally:
-        keras.config.set_dtype_policy(before)
-    made = quiet(model, 3, steps=30, transforms=None)
-    assert made.images.dtype == np.float32
-    assert made.score[0] > made.history["score"][0, 0]
 
 
 def test_the_model_is_left_alone(model):
@@ -357,22 +185,6 @@ def test_ctrl_c_keeps_what_was_made(model, capfd):
     assert "Stopping" in capfd.readouterr().err
     whole = quiet(model, 3, steps=made.steps)
     np.testing.assert_array_equal(whole.images, made.images)
-
-
-def test_a_run_that_diverges_keeps_the_last_good_pictures(linear):
-    options = {"image": Pixels(bounds=None), "transforms": None,
-               "regularizers": [L2(1.0)], "value_range": UNBOUNDED,
-               "optimizer": keras.optimizers.SGD(1e9)}  # fmt: skip
-    with pytest.warns(UserWarning, match=r"diverged: after step \d+"):
-        made = quiet(linear, 0, steps=50, **options)
-    assert made.stopped == "diverged" and 0 < made.steps < 50
-    assert np.isfinite(made.images).all()
-
-
-def test_nothing_is_made_of_broken_weights(linear):
-    linear.layers[-1].kernel.assign(np.full((5, 3), np.nan))
-    with pytest.raises(ValueError, match="not finite at the start"):
-        quiet(linear, 0)
 
 
 def test_files(model, tmp_path):
