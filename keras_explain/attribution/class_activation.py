@@ -1,22 +1,45 @@
-"""The base of class activation maps: one layer, one map, resized."""
+"""The base of class activation maps: one layer, one map, laid on the input."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.placement import receptive_fields
 from keras_explain.engine.resizing import resize
 from keras_explain.engine.score import ScoreFunction
+
+PLACEMENTS = ("receptive_field", "grid")
 
 
 class ClassActivationMap(Explainer):
     """Combines the channels of a feature map into one map of the input."""
 
     signed = False
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        placement: str = "receptive_field",
+        layer: Any = None,
+    ):
+        super().__init__(model, layer=layer)
+        if placement not in PLACEMENTS:
+            raise ValueError(
+                message(
+                    "Cells of a map are placed on the input in one of two "
+                    "ways.",
+                    f"placement={placement!r}",
+                    f"Pass {' or '.join(map(repr, PLACEMENTS))}.",
+                )
+            )
+        self.placement = placement
 
     def _call(self, graph: Graph) -> Call:
         if self.layer is not None:
@@ -48,7 +71,22 @@ class ClassActivationMap(Explainer):
         at = function.differentiate()
         activation = tf.cast(at.point, tf.float32)
         maps = self._combine(activation, at.gradient)
-        return Attribution(to_inputs(maps, function), at)
+        return Attribution(self._to_inputs(maps, function), at)
+
+    def _to_inputs(self, maps: tf.Tensor, function: ScoreFunction) -> tf.Tensor:
+        """Lays `(batch, *spatial)` maps on the spatial axes of the input."""
+        like = spatial_input(function.inputs, maps.shape.rank - 1)
+        if like is None:
+            return maps
+        axes = like.shape.rank - 2 if like.shape.rank > 2 else 1
+        sizes = _sizes(like, axes)
+        if maps.shape.rank == 2 and axes == 2:
+            return resize(_to_grid(maps, like), sizes)
+        seen = None
+        if self.placement == "receptive_field" and function.call is not None:
+            seen = receptive_fields(function.graph, function.call, sizes)
+        grids = seen and [(axis.center, axis.spacing) for axis in seen]
+        return resize(maps, sizes, grids)
 
     def _combine(self, a: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         """The mathematics: `(batch, *spatial, channels)` twice to a map."""
@@ -76,17 +114,6 @@ def weighted_sum(a: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     for _ in spatial_axes(a):
         weights = weights[:, tf.newaxis]
     return tf.reduce_sum(weights * a, -1)
-
-
-def to_inputs(maps: tf.Tensor, function: ScoreFunction) -> tf.Tensor:
-    """Resizes `(batch, *spatial)` maps to the spatial axes of the input."""
-    like = spatial_input(function.inputs, maps.shape.rank - 1)
-    if like is None:
-        return maps
-    axes = like.shape.rank - 2 if like.shape.rank > 2 else 1
-    if maps.shape.rank == 2 and axes == 2:
-        maps = _to_grid(maps, like)
-    return resize(maps, _sizes(like, axes))
 
 
 def spatial_input(inputs: Any, num_axes: int) -> tf.Tensor | None:

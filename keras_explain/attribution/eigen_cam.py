@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from keras_explain.attribution.class_activation import (
     ClassActivationMap,
-    to_inputs,
 )
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.explainer import Attribution
@@ -83,6 +82,7 @@ class EigenCAM(ClassActivationMap):
 
     Args:
         model, layer: See `Explainer`.
+        placement: See `GradCAM`.
 
     Output shape:
         As `GradCAM`. Signed; zero is the mean of the picture.
@@ -102,7 +102,7 @@ class EigenCAM(ClassActivationMap):
     def _attribute(self, function: ScoreFunction) -> Attribution:
         at = function.evaluate()
         maps = principal_component(tf.cast(at.point, tf.float32))
-        return Attribution(to_inputs(maps, function), at)
+        return Attribution(self._to_inputs(maps, function), at)
 
 
 @register(
@@ -123,6 +123,7 @@ class EigenGradCAM(ClassActivationMap):
 
     Args:
         model, layer: See `Explainer`.
+        placement: See `GradCAM`.
 
     Output shape:
         As `GradCAM`. Signed; zero is the mean of the picture.

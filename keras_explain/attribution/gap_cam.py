@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from keras_explain.attribution.class_activation import (
     ClassActivationMap,
-    to_inputs,
     weighted_sum,
 )
 from keras_explain.engine.catalogue import register
@@ -130,6 +129,7 @@ class CAM(ClassActivationMap):
     Args:
         model, layer: See `Explainer`; `layer` can only be the one that is
             pooled.
+        placement: See `GradCAM`.
 
     Output shape:
         As `GradCAM`. Signed; units of the logit.
@@ -195,4 +195,4 @@ class CAM(ClassActivationMap):
         kernel = tf.reshape(kernel, kernel.shape[-2:])
         weights = tf.gather(tf.transpose(kernel), at.indices[0])
         maps = weighted_sum(tf.cast(at.point, tf.float32), weights)
-        return Attribution(to_inputs(maps, function), at)
+        return Attribution(self._to_inputs(maps, function), at)

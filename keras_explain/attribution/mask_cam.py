@@ -11,7 +11,6 @@ from keras_explain.attribution.class_activation import (
     ClassActivationMap,
     spatial_axes,
     spatial_input,
-    to_inputs,
 )
 from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
@@ -28,10 +27,11 @@ class _MaskedChannels(ClassActivationMap):
         model: keras.Model,
         *,
         max_channels: int | None = None,
+        placement: str = "receptive_field",
         layer: Any = None,
         batch_size: int = 32,
     ):
-        super().__init__(model, layer=layer)
+        super().__init__(model, placement=placement, layer=layer)
         if max_channels is not None and max_channels < 1:
             raise ValueError(
                 message(
@@ -48,7 +48,7 @@ class _MaskedChannels(ClassActivationMap):
         function = function.settled(at.indices)
         a = tf.cast(at.point, tf.float32)
         chosen = self._chosen(a)  # (batch, tried)
-        tried = tf.shape(chosen)[1]
+        tried = chosen.shape[1]
 
         def scores(numbers: tf.Tensor) -> tf.Tensor:
             many = function.repeated(tf.size(numbers))
@@ -65,7 +65,7 @@ class _MaskedChannels(ClassActivationMap):
         weights = tf.transpose(self._weights(maps, score, at.score))
         weights = sampling.expand(weights, maps)
         combined = tf.nn.relu(tf.reduce_sum(weights * maps, 0))
-        return Attribution(to_inputs(combined, function), at)
+        return Attribution(self._to_inputs(combined, function), at)
 
     def _chosen(self, a: tf.Tensor) -> tf.Tensor:
         """The channels to mask, `(batch, tried)`: all, or the most varied."""
@@ -137,6 +137,7 @@ class ScoreCAM(_MaskedChannels):
 
     Args:
         model, layer: See `Explainer`.
+        placement: See `GradCAM`.
         max_channels: How many channels to try, those of largest variance
             over the positions; `None` for all.
         batch_size: Most rows the model sees at once.
@@ -161,7 +162,7 @@ class ScoreCAM(_MaskedChannels):
         at: Evaluation,
         channels: tf.Tensor,
     ) -> tf.Tensor:
-        masks = to_inputs(sampling.stack(_rows(a, channels)), many)
+        masks = self._to_inputs(sampling.stack(_rows(a, channels)), many)
         axes = list(range(1, masks.shape.rank))
         low = tf.reduce_min(masks, axes, keepdims=True)
         high = tf.reduce_max(masks, axes, keepdims=True)
@@ -217,6 +218,7 @@ class AblationCAM(_MaskedChannels):
 
     Args:
         model, layer: See `Explainer`.
+        placement: See `GradCAM`.
         max_channels: How many channels to try, those of largest variance
             over the positions; `None` for all.
         batch_size: Most rows the model sees at once.

@@ -224,7 +224,11 @@ class Graph:
         shape = call.shape
         if shape is None or len(shape) < 3 or call.num_outputs != 1:
             return False
-        return shape[-1] is not None and call.index not in self._pooled
+        return shape[-1] is not None and self.keeps_positions(call)
+
+    def keeps_positions(self, call: Call) -> bool:
+        """Whether the positions have not been averaged away before it."""
+        return call.index not in self._pooled
 
     @functools.cached_property
     def _pooled(self) -> frozenset[int]:

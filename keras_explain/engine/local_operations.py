@@ -173,34 +173,35 @@ def _is_pointwise(operation: Any, rank: int) -> bool:
     return False
 
 
-def _kernels(
-    box: Box, sizes: Any, strides: Any, dilations: Any, padding: str
-) -> list[Kernel]:
-    return [
-        Kernel.padded(span.length, size, stride, dilation, padding)
-        for span, size, stride, dilation in zip(
-            box, sizes, strides, dilations, strict=True
-        )
-    ]
+def kernels(operation: Any, lengths: Sequence[Any]) -> list[Kernel] | None:
+    """Returns how an operation reads its input along each axis.
+
+    Args:
+        operation: A convolution or a pooling, channels last; for others the
+            result is `None`.
+        lengths: Of the axes of positions, integers or tensors.
+    """
+    if isinstance(operation, (*_CONVOLUTIONS, *_DEPTHWISE, *_SEPARABLE)):
+        sizes, dilations = operation.kernel_size, operation.dilation_rate
+    elif isinstance(operation, (*_MAX_POOLING, *_AVERAGE_POOLING)):
+        sizes, dilations = operation.pool_size, (1,) * len(lengths)
+    else:
+        return None
+    each = zip(lengths, sizes, operation.strides, dilations, strict=True)
+    return [Kernel.padded(*axis, operation.padding) for axis in each]
 
 
-def _through(
-    box: Box, kernels: list[Kernel], compute: Compute, padding: Any = 0
-) -> Local:
-    pairs = list(zip(box, kernels, strict=True))
+def _through(layer: Any, box: Box, compute: Compute, padding: Any = 0) -> Local:
+    found = kernels(layer, [span.length for span in box]) or []
+    pairs = list(zip(box, found, strict=True))
     reached = tuple(kernel.reached(span) for span, kernel in pairs)
     reads = tuple(
-        kernel.needed(span)
-        for span, kernel in zip(reached, kernels, strict=True)
+        kernel.needed(span) for span, kernel in zip(reached, found, strict=True)
     )
     return Local(reached, reads, compute, padding)
 
 
 def _convolution(layer: Any, box: Box) -> Local:
-    kernels = _kernels(
-        box, layer.kernel_size, layer.strides, layer.dilation_rate,
-        layer.padding,
-    )  # fmt: skip
     options = {
         "strides": layer.strides,
         "padding": "valid",
@@ -221,12 +222,10 @@ def _convolution(layer: Any, box: Box) -> Local:
             z = ops.add(z, layer.bias)
         return z if layer.activation is None else layer.activation(z)
 
-    return _through(box, kernels, compute)
+    return _through(layer, box, compute)
 
 
 def _pooling(layer: Any, box: Box) -> Local:
-    ones = (1,) * len(box)
-    kernels = _kernels(box, layer.pool_size, layer.strides, ones, layer.padding)
     options = {
         "pool_size": layer.pool_size,
         "strides": layer.strides,
@@ -235,7 +234,7 @@ def _pooling(layer: Any, box: Box) -> Local:
     }
     if type(layer) in _MAX_POOLING:
         return _through(
-            box, kernels, lambda x, _: ops.max_pool(x, **options), LOWEST
+            layer, box, lambda x, _: ops.max_pool(x, **options), LOWEST
         )
 
     def average(x: tf.Tensor, inside: tf.Tensor | None) -> tf.Tensor:
@@ -246,25 +245,31 @@ def _pooling(layer: Any, box: Box) -> Local:
         counted = ops.average_pool(tf.cast(inside, x.dtype), **options)
         return found / counted
 
-    return _through(box, kernels, average)
+    return _through(layer, box, average)
 
 
-def _pairs(layer: Any) -> list[tuple[int, int]]:
-    """What a layer adds to, or cuts off, both ends of each axis."""
-    cut = layer.padding if type(layer) in _PADDING else layer.cropping
-    if all(isinstance(part, int) for part in cut):
-        return [tuple(cut)]
-    return [tuple(pair) for pair in cut]
+def margins(layer: Any) -> list[tuple[int, int]] | None:
+    """Returns what a layer adds to both ends of each axis.
+
+    Negative where it cuts off; `None` if it is no padding or cropping.
+    """
+    if isinstance(layer, _PADDING):
+        given, sign = layer.padding, 1
+    elif isinstance(layer, _CROPPING):
+        given, sign = layer.cropping, -1
+    else:
+        return None
+    if all(isinstance(part, int) for part in given):
+        given = [given]
+    return [(sign * before, sign * after) for before, after in given]
 
 
 def _moved(layer: Any, box: Box) -> Local:
-    sign = 1 if type(layer) in _PADDING else -1
     moved, reads = [], []
-    for span, (before, after) in zip(box, _pairs(layer), strict=True):
-        length = span.length + sign * (before + after)
-        found = span.shifted(sign * before, length)
+    for span, (before, after) in zip(box, margins(layer) or [], strict=True):
+        found = span.shifted(before, span.length + before + after)
         moved.append(found)
-        reads.append((found.start - sign * before, found.size))
+        reads.append((found.start - before, found.size))
     return Local(tuple(moved), tuple(reads), lambda x, _: x)
 
 
@@ -272,9 +277,16 @@ def _is_nearest(layer: Any) -> bool:
     return getattr(layer, "interpolation", "nearest") == "nearest"
 
 
-def _enlarged(layer: Any, box: Box) -> Local:
+def enlargement(layer: Any) -> tuple[int, ...] | None:
+    """Returns how often a layer repeats cells along each axis, or `None`."""
+    if not isinstance(layer, _ENLARGING):
+        return None
     size = layer.size
-    factors = (size,) if isinstance(size, int) else tuple(size)
+    return (size,) if isinstance(size, int) else tuple(size)
+
+
+def _enlarged(layer: Any, box: Box) -> Local:
+    factors = enlargement(layer) or ()
     larger = tuple(
         span.enlarged(factor) for span, factor in zip(box, factors, strict=True)
     )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,24 +99,28 @@ class Kernel:
     size: int
     stride: int
     dilation: int
-    before: int
-    outputs: int
+    before: Any
+    outputs: Any
 
     @classmethod
     def padded(
-        cls, length: int, size: int, stride: int, dilation: int, padding: str
+        cls, length: Any, size: int, stride: int, dilation: int, padding: str
     ) -> Kernel:
         """Returns the kernel on an axis, with padding as Keras names it.
 
         Args:
-            length: Number of inputs.
+            length: Number of inputs; a tensor where it is open, and then
+                `before` and `outputs` may be tensors as well.
             size, stride, dilation: Of the kernel.
             padding: `"valid"`, `"same"` or `"causal"`.
         """
         extent = (size - 1) * dilation + 1
         if padding == "same":
             outputs = -(-length // stride)
-            added = max((outputs - 1) * stride + extent - length, 0)
+            added = (outputs - 1) * stride + extent - length
+            added = (
+                max(added, 0) if isinstance(added, int) else tf.nn.relu(added)
+            )
             return cls(size, stride, dilation, added // 2, outputs)
         before = extent - 1 if padding == "causal" else 0
         outputs = (length + before - extent) // stride + 1

@@ -196,8 +196,8 @@ def test_cam_and_grad_cam_agree_up_to_scale(name):
     sizes = x.shape[1:-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ke.ExplainWarning)
-        cam = ke.CAM(model).explain(x, 3)
-        grad_cam = ke.GradCAM(model)(x, 3)
+        cam = ke.CAM(model, placement="grid").explain(x, 3)
+        grad_cam = ke.GradCAM(model, placement="grid")(x, 3)
     assert cam.layer == specimen.feature_map
     scale = np.abs(cam.attributions).max()
     np.testing.assert_allclose(
