@@ -83,8 +83,13 @@ def restore(
             begins anew.
         window: See `stop`.
         patience: See `stop`.
-        seed: Of the first weights and of what is added to the input. Same
-            seed, same picture, bit for bit on a CPU.
+        runs: How many networks draw each picture, with first weights of their
+            own; the mean of what they draw is returned, which is 0.3 to 0.6 dB
+            better for two of them, and costs as many times more. `history` has
+            a column for each network, those of one run after the other.
+        seed: Of the first weights and of what is added to the input; further
+            runs take the seeds that follow. Same seed, same picture, bit for
+            bit on a CPU.
         value_range: `(low, high)` of the pictures that are made. What was
             observed may then leave it, as noise does.
         shape: Of the pictures that are made, if the operator changes it.

@@ -40,6 +40,7 @@ class Options:
     stop: str | None = None
     window: int = 100
     patience: int = 1000
+    runs: int = 1
     seed: int = 0
     value_range: tuple[float, float] | None = None
     shape: tuple[int, int, int] | None = None
@@ -70,6 +71,7 @@ class Options:
         for name, low, high in (
             ("averaging", 0, 1), ("window", 20, np.inf),
             ("patience", 1, np.inf), ("backtrack", 0, np.inf),
+            ("runs", 1, np.inf),
         ):  # fmt: skip
             value = getattr(self, name)
             if name == "backtrack" and value is None:
@@ -87,7 +89,7 @@ class Options:
         """Returns what made the picture, as JSON can hold it."""
         kept = (
             "prior", "regularizers", "optimizer", "averaging", "backtrack",
-            "stop", "window", "patience", "seed", "value_range",
+            "stop", "window", "patience", "runs", "seed", "value_range",
         )  # fmt: skip
         simple = (str, bool, int, float, type(None))
         values = {name: getattr(self, name) for name in kept}
@@ -166,16 +168,21 @@ def restored(
     values, value_range, weights = observed.read(
         images, given.mask, given.value_range, pictures=pictures
     )
-    rows, prior = len(values), given.prior or DeepImagePrior()
+    rows, runs = len(values), int(given.runs)
+    prior = given.prior or DeepImagePrior()
     shape = tuple(given.shape or values.shape[1:])
-    observed.check_operator(operator, (rows, *shape), values.shape)
+    # One run of all rows after the other, each run with a seed of its own.
+    values, weights = (np.tile(x, (runs, 1, 1, 1)) for x in (values, weights))
+    observed.check_operator(operator, (rows * runs, *shape), values.shape)
     target = observed.Observed(values, weights, operator, value_range)
     problem = Problem(
         objective=target,
         parameterization=prior,
         shape=shape,
         # All rows draw the same: a picture is what it would be alone.
-        random=Randomness([given.seed], [0] * rows),
+        random=Randomness(
+            range(given.seed, given.seed + runs), np.repeat(range(runs), rows)
+        ),
         regularizers=given.regularizers,
         averaging=given.averaging,
     )
@@ -236,21 +243,32 @@ def _result(
     title: str,
     given: Options,
 ) -> Synthesis:
-    images, score, stopped = run.images, run.score, run.stopped
+    images, stopped = run.images, run.stopped
     best = None if watched.stopping is None else watched.stopping.images
     if best is not None:
         images = best
-        score = target.score(tf.constant(best)).numpy()
         stopped = "variance" if watched.enough else stopped
-    values = target.value_range.values
+    runs = int(given.runs)
+
+    def mean(pictures: np.ndarray) -> np.ndarray:
+        """Over the runs, `(rows, ...)`."""
+        each = pictures.reshape(runs, -1, *pictures.shape[1:])
+        return each.mean(0) if runs > 1 else pictures
+
+    def finished(pictures: np.ndarray) -> np.ndarray:
+        values = target.value_range.values(mean(pictures))
+        return np.asarray(values, np.float32)
+
+    score = run.score
+    if best is not None or runs > 1:
+        again = np.tile(mean(images), (runs, 1, 1, 1))
+        score = target.score(tf.constant(again)).numpy()
+    images = finished(images)
     return Synthesis(
-        images=np.asarray(values(images), np.float32),
-        score=score,
+        images=images,
+        score=score[: len(images)],
         history=run.history,
-        frames={
-            step: np.asarray(values(frame), np.float32)
-            for step, frame in run.frames.items()
-        },
+        frames={step: finished(frame) for step, frame in run.frames.items()},
         steps=run.steps,
         stopped=stopped,
         titles=[title] * len(images),
