@@ -113,6 +113,11 @@ def test_files_and_functions_are_small(path):
         assert count <= 7, f"{relative}: {node.name} takes {count} arguments"
 
 
+def test_files_of_tests_are_small():
+    for path in pathlib.Path(__file__).parent.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, f"{path} is too long"
+
+
 def test_exceptions_are_needed_and_reasoned():
     for relative, (extra, reason) in IMPORT_EXCEPTIONS.items():
         path = PACKAGE / relative
