@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
         steps: How many steps were made.
         history: `{name: (steps, rows)}`, before each step.
         silent: `(rows,)`, whether the score had no gradient at the last.
-        failed: Whether the next gradient is not finite.
+        failed: Whether the next score, penalty or gradient is not finite.
         waiting: Whether the next step is to be made with open ReLUs.
     """
 
@@ -231,7 +231,8 @@ class Loop:
 
         def body(step, silent, finite, waiting, *logs):  # type: ignore[no-untyped-def]
             gradients, found, silent, images = self._gradients(step, opened)
-            finite = _finite(gradients)
+            # A score may be NaN where its gradient is not.
+            finite = _finite([*gradients, *found])
             waiting = tf.constant(False)
             if self.problem.objective.can_open and not opened:
                 waiting = tf.reduce_any(silent) & (step < self.problem.warmup)

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from keras_explain.synthesis import Fourier, Maximization, Pixels, maximize
 from keras_explain.synthesis.conditioning import NormalizedGradient
-from keras_explain.synthesis.regularizers import L2
+from keras_explain.synthesis.regularizers import L2, ExpertDensity
 from tests import zoo
 from tests.synthesis.short_runs import UNBOUNDED, quiet
 
@@ -190,3 +190,36 @@ def test_nothing_is_made_of_broken_weights(linear):
     linear.layers[-1].kernel.assign(np.full((5, 3), np.nan))
     with pytest.raises(ValueError, match="not finite at the start"):
         quiet(linear, 0)
+
+
+def _logarithm():
+    """Scores `log(1 - x) + 50 x`: NaN above 1, where the gradient is none."""
+    inputs = keras.Input((1,))
+    return keras.Model(inputs, ops.log(1 - inputs) + 50 * inputs)
+
+
+def test_a_score_that_is_nan_ends_the_run():
+    """Also where its gradient is finite, and the pictures go on."""
+    options = {"image": Pixels(bounds=None, stddev=0.1), "transforms": None,
+               "value_range": UNBOUNDED, "steps": 60,
+               "optimizer": keras.optimizers.SGD(0.01)}  # fmt: skip
+    with pytest.warns(UserWarning, match=r"diverged: after step \d+"):
+        made = quiet(_logarithm(), 0, **options)
+    assert made.stopped == "diverged" and 0 < made.steps < 10
+    assert np.isfinite(made.history["score"]).all()
+    beyond = Pixels(bounds=None, initial=np.array([2.0]))
+    with pytest.raises(ValueError, match="not finite at the start"):
+        quiet(_logarithm(), 0, **{**options, "image": beyond})
+
+
+def test_a_penalty_that_is_nan_ends_the_run(linear):
+    """Such as a density that knows nothing of what is far away."""
+    inputs = keras.Input((5,))
+    far = keras.Model(inputs, ops.sum(ops.log(1 - inputs**2), -1))
+    options = {"image": Pixels(bounds=None, stddev=0.1), "transforms": None,
+               "regularizers": [ExpertDensity(1e-3, far)],
+               "optimizer": keras.optimizers.SGD(1.0)}  # fmt: skip
+    with pytest.warns(UserWarning, match=r"diverged: after step \d+"):
+        made = quiet(linear, 0, steps=60, value_range=UNBOUNDED, **options)
+    assert made.stopped == "diverged"
+    assert np.isfinite(made.history["ExpertDensity"]).all()
