@@ -3,7 +3,8 @@
 The gradient that TensorFlow registers for its projective transform of images
 resamples what comes from above by the inverse map. That is not the adjoint:
 it is off by 30 % in the interior under zoom. Here scale and shift are products
-with one matrix for each axis, and rotation gathers four neighbors.
+with one matrix for each axis, and rotation gathers four neighbors. Along axes
+so long that a matrix would fill the memory, two neighbors are gathered.
 
 Pictures are `(rows, *positions, channels)`, of any floating type, and each
 row has parameters of its own.
@@ -13,6 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+
+# Longest axis with a matrix: at 16000 one would take a gigabyte for each row.
+_LONGEST = 512
 
 
 def scale_and_shift(
@@ -29,14 +33,56 @@ def scale_and_shift(
         scales: `(rows, axes)`, positive.
         shifts: `(rows, axes)`, in pixels, to higher indices.
     """
-    for axis, size in enumerate(_sizes(images)):
-        weights = linear_weights(
-            tf.cast(scales[:, axis], images.dtype),
-            tf.cast(shifts[:, axis], images.dtype),
-            size,
-        )
-        images = along_axis(images, weights, axis)
+    for axis in range(len(_sizes(images))):
+        images = interpolate(images, scales[:, axis], shifts[:, axis], axis)
     return images
+
+
+def interpolate(
+    images: tf.Tensor,
+    scales: tf.Tensor,
+    shifts: tf.Tensor,
+    axis: int,
+    *,
+    clamp: bool = True,
+) -> tf.Tensor:
+    """Scales and shifts along one axis; see `scale_and_shift`.
+
+    Args:
+        images: `(rows, *positions, channels)`.
+        scales, shifts: `(rows or 1,)`.
+        axis: Of the positions.
+        clamp: Whether the outermost pixels continue beyond the border. If
+            not, there are zeros.
+    """
+    size = _sizes(images)[axis]
+    scales = tf.cast(scales, images.dtype)
+    shifts = tf.cast(shifts, images.dtype)
+    if size > _LONGEST:
+        source = _sources(scales, shifts, size, clamp=clamp)
+        return _two_neighbors(images, source, axis)
+    weights = linear_weights(scales, shifts, size, clamp=clamp)
+    return along_axis(images, weights, axis)
+
+
+def _two_neighbors(
+    images: tf.Tensor, source: tf.Tensor, axis: int
+) -> tf.Tensor:
+    """What `linear_weights` gives, without the zeros of the matrix."""
+    size, rank = _sizes(images)[axis], len(_sizes(images))
+    rows = tf.shape(images)[0]
+    source = tf.broadcast_to(source, [rows, size])
+    low = tf.floor(source)
+    upper_share = source - low
+    result = []
+    for place, share in ((low, 1 - upper_share), (low + 1, upper_share)):
+        inside = (place >= 0) & (place <= size - 1)
+        share = tf.where(inside, share, tf.zeros_like(share))
+        index = tf.cast(tf.clip_by_value(place, 0, size - 1), tf.int32)
+        picked = tf.gather(images, index, axis=axis + 1, batch_dims=1)
+        picked = tf.ensure_shape(picked, images.shape)
+        result.append(picked * _lying_along(share, axis, rank)[..., tf.newaxis])
+    return tf.add_n(result)
 
 
 def linear_weights(
@@ -53,13 +99,20 @@ def linear_weights(
     Returns:
         `(rows, size, size)`: result by source.
     """
+    source = _sources(scales, shifts, size, clamp=clamp)
     cells = tf.range(size, dtype=scales.dtype)
+    return tf.nn.relu(1 - tf.abs(source[..., tf.newaxis] - cells))
+
+
+def _sources(
+    scales: tf.Tensor, shifts: tf.Tensor, size: int, *, clamp: bool
+) -> tf.Tensor:
+    """Where the pixels of an axis come from, `(rows, size)`."""
     center = (size - 1) / 2
+    cells = tf.range(size, dtype=scales.dtype)
     source = cells - center - shifts[:, tf.newaxis]
     source = source / scales[:, tf.newaxis] + center
-    if clamp:
-        source = tf.clip_by_value(source, 0, size - 1)
-    return tf.nn.relu(1 - tf.abs(source[..., tf.newaxis] - cells))
+    return tf.clip_by_value(source, 0, size - 1) if clamp else source
 
 
 def along_axis(

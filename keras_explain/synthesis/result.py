@@ -14,6 +14,10 @@ import numpy as np
 from keras_explain.engine.errors import message
 from keras_explain.engine.files import write_aside
 
+# Pictures to look at are enlarged to this many pixels a side; a strip, whose
+# other side is long, up to so many.
+_SMALLEST, _LONGEST = 64, 1000
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Synthesis:
@@ -62,8 +66,8 @@ class Synthesis:
     def pictures(self, images: np.ndarray | None = None) -> list[np.ndarray]:
         """Returns `(height, width, 3)` uint8 pictures to look at.
 
-        Signals become a strip; values without bounds are shown from their
-        smallest to their largest.
+        Signals become a strip, of at most 1000 pixels; values without bounds
+        are shown from their smallest to their largest.
 
         Args:
             images: Others in the same range, such as one of `frames`.
@@ -227,9 +231,37 @@ def _picture(value: np.ndarray, low: float, high: float) -> np.ndarray:
         value = value[value.shape[0] // 2]
     if value.shape[-1] != 3:
         value = np.repeat(value[..., :1], 3, axis=-1)
-    while min(value.shape[:2]) < 64:  # too small to look at
-        value = value.repeat(2, axis=0).repeat(2, axis=1)
-    return np.round(value * 255).astype(np.uint8)
+    return np.round(_in_sight(value) * 255).astype(np.uint8)
+
+
+def _in_sight(value: np.ndarray) -> np.ndarray:
+    """Enlarges a picture too small to look at; strips become broad."""
+    if min(value.shape[:2]) >= _SMALLEST:
+        return value
+    for axis in (0, 1):
+        value = _pooled(value, axis)
+    while min(value.shape[:2]) < _SMALLEST:
+        for axis in (0, 1):
+            if 2 * value.shape[axis] <= _LONGEST:
+                value = value.repeat(2, axis=axis)
+    return value
+
+
+def _pooled(value: np.ndarray, axis: int) -> np.ndarray:
+    """Of each block of a long axis, the value that is farthest from gray.
+
+    The mean would show fast waves as nothing.
+    """
+    block = math.ceil(value.shape[axis] / _LONGEST)
+    if block == 1:
+        return value
+    value = np.moveaxis(value, axis, 0)
+    missing = -len(value) % block
+    value = np.pad(value, [(0, missing), (0, 0), (0, 0)], mode="edge")
+    blocks = value.reshape(-1, block, *value.shape[1:])
+    farthest = np.abs(blocks - 0.5).argmax(1)[:, np.newaxis]
+    found = np.take_along_axis(blocks, farthest, 1)[:, 0]
+    return np.moveaxis(found, 0, axis)
 
 
 def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:

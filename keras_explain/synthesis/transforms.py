@@ -20,8 +20,7 @@ from keras_explain.engine.errors import message
 from keras_explain.synthesis.parts import Transform, registered
 from keras_explain.synthesis.randomness import Randomness
 from keras_explain.synthesis.resampling import (
-    along_axis,
-    linear_weights,
+    interpolate,
     move,
     rotate,
     scale_and_shift,
@@ -62,10 +61,9 @@ class Pad(Transform):
         images = tf.convert_to_tensor(images)
         scale = tf.constant([1 / (1 + 2 * self.fraction)], images.dtype)
         outer = images - self.value
-        for axis, size in enumerate(_positions(self, images)):
-            weights = linear_weights(scale, tf.zeros_like(scale), size,
-                                     clamp=False)  # fmt: skip
-            outer = along_axis(outer, weights, axis)
+        for axis in range(len(_positions(self, images))):
+            outer = interpolate(outer, scale, tf.zeros_like(scale), axis,
+                                clamp=False)  # fmt: skip
         return outer + self.value
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_explain.synthesis import Fourier, Maximization, Pixels, maximize
+from keras_explain.synthesis import (
+    Fourier,
+    Maximization,
+    Pixels,
+    Synthesis,
+    maximize,
+)
 from keras_explain.synthesis.conditioning import NormalizedGradient
 from keras_explain.synthesis.regularizers import L2, ExpertDensity
 from tests import zoo
@@ -121,6 +127,34 @@ def test_every_rank_and_number_of_channels(name):
     made = quiet(specimen.model, 1)
     assert made.images.shape[1:] == specimen.inputs.shape[1:]
     assert made.show().axes
+
+
+def test_a_long_signal_is_made_and_shown(tmp_path):
+    """A second of sound, whose square would fill the memory."""
+    inputs = keras.Input((16000, 1))
+    x = layers.Conv1D(2, 9, strides=8, activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(ops.mean(x, 1)))
+    made = quiet(model, 1, steps=1, snapshots=[0], value_range=(-1, 1))
+    assert all(p.shape == (64, 1000, 3) for p in made.pictures())
+    assert made.show().axes
+    made.save_gif(tmp_path / "sound.gif")
+    size = (tmp_path / "sound.gif").stat().st_size
+    assert 0 < size < 1e6
+
+
+@pytest.mark.parametrize(("shape", "shown"), [
+    ((8, 8, 1), (64, 64)), ((100, 80, 3), (100, 80)), ((20, 30, 3), (80, 120)),
+    ((128, 2), (64, 512)), ((6,), (64, 384)), ((5001, 1), (64, 834)),
+    ((2000, 10, 3), (1000, 80)), ((1200, 70, 3), (1200, 70)),
+])  # fmt: skip
+def test_pictures_have_a_size_to_look_at(shape, shown):
+    values = np.full((1, *shape), 0.5, np.float32)
+    values[0].flat[-1] = 1.0
+    made = Synthesis(values, np.zeros(1), {}, {}, 0, "finished", [""], {},
+                     (0.0, 1.0), {})  # fmt: skip
+    (picture,) = made.pictures()
+    assert picture.shape == (*shown, 3)
+    assert picture.max() == 255  # no value is averaged away
 
 
 @pytest.mark.parametrize("name", ["sequential", "nested", "subclassed",

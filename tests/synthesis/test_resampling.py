@@ -115,6 +115,16 @@ OPERATORS = {
         ),
         1,
     ),
+    "two neighbors": lambda x: resampling._two_neighbors(
+        x,
+        resampling._sources(
+            tf.constant([0.6, 1.3], tf.float64),
+            tf.constant([1.5, 0.0], tf.float64),
+            9,
+            clamp=False,
+        ),
+        1,
+    ),
     "move": lambda x: resampling.move(
         x, tf.constant([[2, -3], [0, 5]]), wrap=False
     ),
@@ -165,3 +175,30 @@ def test_neutral_parameters_change_nothing():
     for wrap in (True, False):
         np.testing.assert_array_equal(resampling.move(x, still, wrap=wrap), x)
     np.testing.assert_array_equal(resampling.rotate(x, tf.zeros(2)), x)
+
+
+@pytest.mark.parametrize("clamp", [True, False])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_long_axes_are_as_short_ones(axis, clamp, monkeypatch):
+    """Without the matrix of the whole axis, to the last digit."""
+    x = tf.constant(pictures((3, 12, 9, 2)))
+    scales = tf.constant([0.3, 1.0, 1.7], tf.float64)
+    shifts = tf.constant([2.5, 0.0, -20.0], tf.float64)
+
+    def made(x):
+        return resampling.interpolate(x, scales, shifts, axis, clamp=clamp)
+
+    by_matrix = made(x)
+    monkeypatch.setattr(resampling, "_LONGEST", 1)
+    np.testing.assert_allclose(made(x), by_matrix, atol=1e-12)
+    check_adjoint(made, (3, 12, 9, 2))
+    check_gradient(made, x)
+
+
+def test_one_scale_is_for_all_rows(monkeypatch):
+    x = tf.constant(pictures((3, 12, 2)))
+    scale, still = tf.constant([0.7]), tf.constant([0.0])
+    by_matrix = resampling.interpolate(x, scale, still, 0)
+    monkeypatch.setattr(resampling, "_LONGEST", 1)
+    two = resampling.interpolate(x, scale, still, 0)
+    np.testing.assert_allclose(two, by_matrix, atol=1e-12)
