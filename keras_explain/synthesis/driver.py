@@ -45,6 +45,8 @@ class Runner(Protocol):
 
     def state(self) -> dict[str, np.ndarray]: ...
 
+    def undo(self) -> None: ...
+
 
 @dataclasses.dataclass
 class Run:
@@ -88,11 +90,11 @@ def drive(
             not finite before the first step.
     """
     wanted = _checked(snapshots, steps)
+    first, stopped = runner.step, "finished"
     frames: dict[int, np.ndarray] = {}
     parts: list[dict[str, np.ndarray]] = []
     if earlier is not None:
         parts.append(earlier.history)
-    first, stopped = runner.step, "finished"
     ends = sorted({s for s in wanted if s > first} | {steps})
     if first in wanted:
         frames[first] = runner.images()
@@ -111,7 +113,7 @@ def drive(
                         raise _Diverged
                     _tell(callback, runner, stretch)
                     check()
-                if end in wanted:
+                if end in wanted and runner.step == end:
                     frames[end] = runner.images()
         except _Diverged:
             stopped = "diverged"
@@ -121,12 +123,14 @@ def drive(
             stopped = "interrupted"
     if stopped == "diverged":
         _say_diverged(runner.step)
+        runner.undo()
+        frames = {step: f for step, f in frames.items() if step <= runner.step}
     if silent is not None and silent.any():
         _say_silent(silent)
     return Run(
         images=runner.images(),
         score=runner.scores(),
-        history=_joined(parts),
+        history=_joined(parts, runner.step),
         frames=frames,
         steps=runner.step,
         stopped=stopped,
@@ -175,10 +179,13 @@ def _checked(snapshots: Iterable[int], steps: int) -> set[int]:
     return wanted
 
 
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _joined(
+    parts: list[dict[str, np.ndarray]], steps: int
+) -> dict[str, np.ndarray]:
     names = parts[0] if parts else {}
     return {
-        name: np.concatenate([part[name] for part in parts]) for name in names
+        name: np.concatenate([part[name] for part in parts])[:steps]
+        for name in names
     }
 
 

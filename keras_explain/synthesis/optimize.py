@@ -52,9 +52,7 @@ class Loop:
     def __init__(self, problem: Problem, optimizer: Any):
         self.problem = problem
         self.optimizer = copied(optimizer, problem.rows)
-        self.names = _unique(
-            [r.name for r in problem.regularizers if r.penalizes]
-        )
+        self.names = problem.penalties
         self._functions: dict[str, Callable] = {}
         with tf.init_scope():
             start = problem.parameterization.start(
@@ -62,12 +60,14 @@ class Loop:
             )
             self.values = [keras.Variable(v, trainable=True) for v in start]
             self.optimizer.build(self.values)
+            self._before = [tf.Variable(v, trainable=False) for v in start]
             self._average = (
                 tf.Variable(tf.zeros([problem.rows, *problem.shape]))
                 if problem.averaging
                 else None
             )
         self.step = 0
+        self._broken = False  # whether the next score is not finite
         self._initial = self.state()
 
     def state(self) -> dict[str, np.ndarray]:
@@ -97,6 +97,13 @@ class Loop:
     def reset(self) -> None:
         """Goes back to before the first step."""
         self.restore(self._initial)
+
+    def undo(self) -> None:
+        """Takes the last step back if it led to a score that is none."""
+        if self._broken and self.step:
+            _assign(self.values, self._before)
+            self.step -= 1
+        self._broken = False
 
     def images(self) -> np.ndarray:
         """Returns the pictures as they are, or their running mean."""
@@ -179,15 +186,16 @@ class Loop:
         results = steps(tf.constant(self.step), tf.constant(self.step + count))
         made = int(results["step"]) - self.step
         self.step += made
-        history = {
-            name: np.asarray(values)[:made]
-            for name, values in results["history"].items()
-        }
+        seen = {k: np.asarray(v) for k, v in results["history"].items()}
+        failed = not bool(results["finite"])
+        self._broken = failed and not all(
+            np.isfinite(values[made:]).all() for values in seen.values()
+        )
         return Stretch(
             made,
-            history,
+            {name: values[:made] for name, values in seen.items()},
             np.asarray(results["silent"]),
-            not bool(results["finite"]),
+            failed,
             bool(results["waiting"]),
         )
 
@@ -332,6 +340,7 @@ class Loop:
         if self._average is not None:
             self._average_in(images, step)
         before = [tf.convert_to_tensor(v) for v in self.values]
+        _assign(self._before, before)
         self.optimizer.apply([-g for g in gradients], self.values)
         values = [tf.convert_to_tensor(v) for v in self.values]
         if problem.parameterization.in_pixels:
@@ -384,12 +393,3 @@ def _chained(
 
 def _array(variable: Any) -> np.ndarray:
     return tf.convert_to_tensor(variable).numpy().copy()
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Numbers what occurs twice: `L2`, `L2_2`."""
-    found: list[str] = []
-    for name in names:
-        count = sum(other.split("_")[0] == name for other in found)
-        found.append(name if not count else f"{name}_{count + 1}")
-    return found

@@ -59,3 +59,12 @@ class Problem:
     def rows(self) -> int:
         """Number of pictures."""
         return self.random.rows
+
+    @property
+    def penalties(self) -> list[str]:
+        """Names of what is taken off; what occurs twice is `L2`, `L2_2`."""
+        found: list[str] = []
+        for name in [r.name for r in self.regularizers if r.penalizes]:
+            count = sum(other.split("_")[0] == name for other in found)
+            found.append(name if not count else f"{name}_{count + 1}")
+        return found

@@ -65,6 +65,9 @@ class QuasiNewton:
         """Returns the score of each picture."""
         return np.concatenate([loop.scores() for loop in self._loops])
 
+    def undo(self) -> None:
+        """There is nothing to undo: pictures are kept once they are good."""
+
     def stretches(self, until: int) -> Iterator[Stretch]:
         """Makes all steps up to a number, or until none raises the score."""
         count = until - self.step

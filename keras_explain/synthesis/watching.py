@@ -127,6 +127,10 @@ class Watched:
         """Returns all that the next step depends on."""
         return self._loop.state()
 
+    def undo(self) -> None:
+        """Takes the last step back if it led to a score that is none."""
+        self._loop.undo()
+
     def stretches(self, until: int) -> Iterator[Stretch]:
         """Makes steps up to a number, or until it is enough."""
         if self._kept_loss is None:

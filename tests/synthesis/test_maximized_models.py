@@ -240,7 +240,11 @@ def test_a_score_that_is_nan_ends_the_run():
     with pytest.warns(UserWarning, match=r"diverged: after step \d+"):
         made = quiet(_logarithm(), 0, **options)
     assert made.stopped == "diverged" and 0 < made.steps < 10
+    assert made.images[0, 0] < 1 and np.isfinite(made.score).all()
+    assert len(made.history["score"]) == made.steps
     assert np.isfinite(made.history["score"]).all()
+    again = quiet(_logarithm(), 0, **{**options, "steps": made.steps})
+    np.testing.assert_array_equal(again.images, made.images)
     beyond = Pixels(bounds=None, initial=np.array([2.0]))
     with pytest.raises(ValueError, match="not finite at the start"):
         quiet(_logarithm(), 0, **{**options, "image": beyond})
