@@ -28,6 +28,7 @@ from keras_explain.synthesis.problem import Problem
 from keras_explain.synthesis.quasi_newton import QuasiNewton
 from keras_explain.synthesis.randomness import Randomness
 from keras_explain.synthesis.result import Synthesis
+from keras_explain.synthesis.resuming import check_start
 from keras_explain.synthesis.settings import (
     Settings,
     check_pixels,
@@ -107,7 +108,9 @@ class Maximization:
         if start is None:
             self._runner.reset()
         else:
-            self._runner.restore(start.state)
+            if self.settings.optimizer != "lbfgs":  # which never goes on
+                check_start(start, int(steps), self._titles(), self._plain())
+            self._runner.restore(getattr(start, "state", {}))
         run = drive(
             self._runner,
             int(steps),
@@ -129,7 +132,7 @@ class Maximization:
             steps=run.steps,
             stopped=run.stopped,
             titles=self._titles(),
-            settings={"steps": int(steps), **self.settings.plain()},
+            settings={"steps": int(steps), **self._plain()},
             value_range=(self.value_range.low, self.value_range.high),
             state=run.state,
         )
@@ -168,8 +171,14 @@ class Maximization:
             warmup=given.warmup,
         )
 
+    def _plain(self) -> dict[str, Any]:
+        plain = self.settings.plain()
+        if self.settings.optimizer is None:
+            plain["optimizer"] = repr(type(self.image.optimizer()).__name__)
+        return plain
+
     def _titles(self) -> list[str]:
-        return [_title(target) for target in self._rows[0]]
+        return [title_of(target) for target in self._rows[0]]
 
 
 def maximize(
@@ -317,12 +326,13 @@ def _targets(target: Any) -> list[Target]:
     return found
 
 
-def _title(target: Target) -> str:
+def title_of(target: Target) -> str:
+    """Returns a line for a target, such as `class 3`."""
     name = type(target).__name__
     config = target.get_config()
     if "targets" in config:
         parts = [
-            f"{factor:+g} {_title(part)}"
+            f"{factor:+g} {title_of(part)}"
             for factor, part in zip(
                 config.get("factors", [1.0]), target.targets, strict=False
             )
