@@ -1,7 +1,8 @@
-"""Pictures by L-BFGS, one after the other."""
+"""Pictures by L-BFGS, each on its own and all in step."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -14,7 +15,7 @@ from keras_explain.synthesis.problem import Problem
 
 
 class QuasiNewton:
-    """Makes all steps of problems of one row each by L-BFGS of SciPy.
+    """Makes steps of problems of one row each by L-BFGS of SciPy.
 
     It needs a score that is the same whenever it is asked for, so that it
     takes no random transforms; and it keeps what it learned about the
@@ -66,54 +67,131 @@ class QuasiNewton:
         return np.concatenate([loop.scores() for loop in self._loops])
 
     def undo(self) -> None:
-        """There is nothing to undo: pictures are kept once they are good."""
+        """There is nothing to undo: what is not finite was never kept."""
 
     def stretches(self, until: int) -> Iterator[Stretch]:
-        """Makes all steps up to a number, or until none raises the score."""
-        count = until - self.step
-        if count <= 0:
-            return
-        logs = [_climb(loop, count) for loop in self._loops]
-        steps = max(len(log) for log in logs)
-        history = {}
-        for name in ["score", *self._loops[0].names]:
-            columns = [
-                [entry[name] for entry in log]
-                + [log[-1][name]] * (steps - len(log))
-                for log in logs
-            ]
-            history[name] = np.asarray(columns, np.float32).T
-        self.step = until
-        rows = len(self._loops)
-        failed = not np.all(np.isfinite(history["score"]))
-        yield Stretch(steps, history, np.zeros(rows, bool), failed, False)
+        """Makes steps up to a number, or until none raises a score."""
+        names = ["score", *self._loops[0].names]
+        climbs = [_Climb(loop, until - self.step) for loop in self._loops]
+        silent = np.zeros(len(climbs), bool)
+        try:
+            while self.step < until:
+                entries = [climb.step() for climb in climbs]
+                failed = any(climb.failed for climb in climbs)
+                if failed or all(climb.ended for climb in climbs):
+                    if failed:
+                        yield Stretch(0, {}, silent, True, False)
+                    return
+                self.step += 1
+                history = {
+                    name: np.array([[e[name] for e in entries]], np.float32)
+                    for name in names
+                }
+                yield Stretch(1, history, silent, False, False)
+        finally:
+            for climb in climbs:
+                climb.end()
 
 
-def _climb(loop: Loop, count: int) -> list[dict[str, float]]:
-    """Maximizes the score of one picture; returns what each step gave."""
-    start = loop.flat()
-    seen: dict[str, float] = {}
-    log: list[dict[str, float]] = []
+class _Climb:
+    """L-BFGS on one picture, one step at a time.
 
-    def descend(values: np.ndarray) -> tuple[float, np.ndarray]:
-        loop.set_flat(values)
-        total, gradient, found = loop.evaluate()
-        seen.update(found)
-        return -total, -gradient
+    SciPy makes all steps in one call, and calls back after each. In a thread
+    of its own it can be made to wait there, so that other pictures make
+    their steps, and a run ends between two of them.
 
-    def note(values: np.ndarray) -> None:
-        log.append(dict(seen))
+    Attributes:
+        failed: Whether the score or its gradient became NaN or infinite.
+        ended: Whether no more steps are made.
+    """
 
-    result = scipy.optimize.minimize(
-        descend,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        callback=note,
-        options={"maxiter": count, "maxfun": 4 * count + 20},
-    )
-    loop.set_flat(result.x)
-    return log or [dict(seen)]
+    def __init__(self, loop: Loop, steps: int):
+        self.failed = self.ended = False
+        self._loop, self._steps = loop, steps
+        self._good = loop.flat()
+        self._here: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+        self._error: BaseException | None = None
+        self._stopping = False
+        self._go, self._made = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def step(self) -> dict[str, float]:
+        """Makes a step, if there is one; returns the scores before it."""
+        if not self.ended:
+            self._go.release()
+            self._made.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._here if self.ended else self._before
+
+    def end(self) -> None:
+        """Makes no more steps; the last good numbers stay."""
+        self._stopping = True
+        self._go.release()
+        self._thread.join()
+        self._loop.set_flat(self._good)
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._stopping:
+                self._climb()
+        except _Ended:
+            pass
+        except BaseException as error:
+            self._error = error
+        self.ended = True
+        self._loop.set_flat(self._good)
+        self._made.release()
+
+    def _climb(self) -> None:
+        def descend(values: np.ndarray) -> tuple[float, np.ndarray]:
+            # SciPy may try what is too far, and comes back if it is NaN.
+            self._loop.set_flat(values)
+            total, gradient, parts = self._loop.evaluate()
+            if not self._here:
+                self._come(values, total, gradient, parts)
+            return -total, -gradient
+
+        def wait(values: np.ndarray) -> None:
+            self._loop.set_flat(values)
+            self._before = self._here
+            self._come(values, *self._loop.evaluate())
+            self._made.release()
+            self._go.acquire()
+            if self._stopping:
+                raise _Ended
+
+        scipy.optimize.minimize(
+            descend,
+            self._good,
+            jac=True,
+            method="L-BFGS-B",
+            callback=wait,
+            options={
+                "maxiter": self._steps + 1,  # it is ended from outside
+                "maxfun": 4 * self._steps + 20,
+            },
+        )
+
+    def _come(
+        self,
+        values: np.ndarray,
+        total: float,
+        gradient: np.ndarray,
+        parts: dict[str, float],
+    ) -> None:
+        """Is at these values, if they are good."""
+        if not (np.isfinite(total) and np.isfinite(gradient).all()):
+            self.failed = True
+            raise _Ended
+        self._good, self._here = values.copy(), dict(parts)
+
+
+class _Ended(Exception):
+    pass
 
 
 def _check(problem: Problem) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from keras_explain.synthesis import (
     maximize,
 )
 from keras_explain.synthesis.conditioning import NormalizedGradient
-from keras_explain.synthesis.regularizers import L2, ExpertDensity
+from keras_explain.synthesis.regularizers import L2, ExpertDensity, Lp
 from tests import zoo
 from tests.synthesis.short_runs import UNBOUNDED, quiet
 
@@ -59,6 +63,53 @@ def test_lbfgs_finds_it_in_few_steps(linear):
               regularizers=[NormalizedGradient()])  # fmt: skip
     with pytest.raises(ValueError, match="cannot go on"):
         quiet(linear, 0, optimizer="lbfgs", transforms=None, start=made)
+
+
+LBFGS = {"image": Pixels(bounds=None, stddev=0.1), "transforms": None,
+         "optimizer": "lbfgs", "value_range": UNBOUNDED}  # fmt: skip
+
+
+def test_lbfgs_says_how_many_steps_it_made(linear):
+    options = {"regularizers": [L2(0.25)], **LBFGS}
+    made = quiet(linear, [0, 2], steps=200, **options)
+    assert made.stopped == "finished" and 0 < made.steps < 50
+    assert made.history["score"].shape == (made.steps, 2)
+    alone = quiet(linear, 2, steps=200, **options)
+    np.testing.assert_allclose(made.images[1], alone.images[0], atol=1e-6)
+    few = quiet(linear, 2, steps=1, snapshots=(0, 1), **options)
+    assert few.steps == 1 and sorted(few.frames) == [0, 1]
+    far = quiet(linear, 2, steps=200, snapshots=(0, 200), **options)
+    assert sorted(far.frames) == [0]  # it never came there
+
+
+def test_lbfgs_can_be_stopped(linear):
+    """By a callback and by Ctrl-C, after any step."""
+    model, options = linear, {"regularizers": [Lp(0.25, p=4)], **LBFGS}
+    whole = quiet(model, 0, steps=3, snapshots=(3,), **options)
+
+    def enough(progress):
+        return progress.step == 3
+
+    made = quiet(model, 0, steps=100, callback=enough, **options)
+    assert made.stopped == "callback" and made.steps == 3
+    np.testing.assert_array_equal(made.images, whole.images)
+    np.testing.assert_array_equal(made.images, whole.frames[3])
+
+    def press(progress):
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made = quiet(model, 0, steps=100, callback=press, **options)
+    assert made.stopped == "interrupted" and made.steps == 2
+    assert not any("_run" in t.name for t in threading.enumerate())
+
+
+def test_lbfgs_comes_back_from_where_the_score_is_nan():
+    made = quiet(_logarithm(), 0, steps=40, **LBFGS)
+    assert np.isfinite(made.score).all() and 0.5 < made.images[0, 0] < 1
+    beyond = Pixels(bounds=None, initial=np.array([2.0]))
+    with pytest.raises(ValueError, match="not finite at the start"):
+        quiet(_logarithm(), 0, **{**LBFGS, "image": beyond})
 
 
 def _shut(bias):
@@ -227,7 +278,7 @@ def test_nothing_is_made_of_broken_weights(linear):
 
 
 def _logarithm():
-    """Scores `log(1 - x) + 50 x`: NaN above 1, where the gradient is none."""
+    """Scores `log(1 - x) + 50 x`: above 1 NaN, but the gradient is not."""
     inputs = keras.Input((1,))
     return keras.Model(inputs, ops.log(1 - inputs) + 50 * inputs)
 
