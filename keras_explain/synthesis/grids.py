@@ -161,6 +161,6 @@ def _in_parts(
             some = list(targets[start : start + size])
             making = Maximization(model, some, **settings)
             parts.append(making.run(**running, advance=advance))
-            if parts[-1].stopped == "interrupted":
+            if parts[-1].stopped in ("interrupted", "callback"):
                 break
     return Synthesis.concatenate(parts)

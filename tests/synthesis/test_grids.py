@@ -70,3 +70,15 @@ def test_ctrl_c_keeps_the_parts_that_were_made(model, capfd):
     whole = layer_grid(model, "conv2", 2, **OPTIONS)
     np.testing.assert_allclose(made.images, whole.images, atol=1e-5)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_callback_ends_the_whole_grid(model):
+    calls = []
+
+    def enough(progress):
+        calls.append(progress.step)
+        return True
+
+    made = layer_grid(model, "conv2", 6, rows_at_once=2, callback=enough,
+                      **OPTIONS)  # fmt: skip
+    assert made.stopped == "callback" and len(made) == 2 and len(calls) == 1
