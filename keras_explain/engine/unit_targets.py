@@ -193,6 +193,14 @@ class Direction(_LayerTarget):
                     f"Pass a vector of shape ({shape[-1]},).",
                 )
             )
+        if not 0 < np.linalg.norm(self.vector) < np.inf:
+            raise ValueError(
+                message(
+                    "A direction is a vector that is finite and not zero.",
+                    f"a vector of length {np.linalg.norm(self.vector):g}",
+                    "Pass such as the difference of two mean activations.",
+                )
+            )
 
     def signature(self) -> Any:
         return (*super().signature(), self.cosine_power)

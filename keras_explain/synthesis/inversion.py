@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine import checks
+from keras_explain.engine import checks, interruption
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
@@ -112,6 +112,17 @@ def invert(
             prior = published(shape, _depth(graph, call))
         elif isinstance(prior, Regularizer):
             prior = [prior]
+        elif not isinstance(prior, (list, tuple)):
+            raise TypeError(
+                message(
+                    "A prior is what is known of pictures.",
+                    f"prior={prior!r}",
+                    "Pass a regularizer such as `TotalVariation()`, several, "
+                    "a parameterization such as `DeepImagePrior()` or "
+                    "`Generator(decoder)`, `()` for nothing, or `None` for "
+                    "the published ones.",
+                )
+            )
         given = tuple(settings.pop("regularizers", ()))
         settings["regularizers"] = (*prior, *given)
         start = Pixels(bounds="clip", stddev=_START)
@@ -143,7 +154,8 @@ def invert_layers(
         settings: Others of `invert`.
 
     Returns:
-        The `Synthesis` of each layer by its path, in their order.
+        The `Synthesis` of each layer by its path, in their order. Ctrl-C, or
+        a `callback` that returns `True`, ends it with those that were made.
 
     Example:
 
@@ -163,10 +175,15 @@ def invert_layers(
         layers = [call.path for call in _worth_inverting(graph)]
     layers = list(layers)
     made = {}
-    with bar(len(layers), "Inverting", verbose) as advance:
+    with (
+        bar(len(layers), "Inverting", verbose) as advance,
+        interruption.between_steps(),
+    ):
         for layer in layers:
             name = getattr(layer, "name", layer)
             made[name] = invert(model, image, layer, verbose=False, **settings)
+            if made[name].stopped in ("interrupted", "callback"):
+                break
             advance(title=f"Inverted {name}")
     return made
 

@@ -167,8 +167,21 @@ class Synthesis:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Synthesis:
-        """Reads what `save` wrote to a `.npz` file."""
+        """Reads what `save` wrote to a `.npz` file.
+
+        Raises:
+            ValueError: If it holds something else.
+        """
         with np.load(path, allow_pickle=False) as file:
+            if not {"about", "images", "score"} <= set(file.files):
+                raise ValueError(
+                    message(
+                        "This file holds no synthesis.",
+                        f"path={os.fspath(path)!r} with "
+                        f"{', '.join(file.files[:8]) or 'nothing'}",
+                        "Pass one that `Synthesis.save` wrote.",
+                    )
+                )
             about = json.loads(str(file["about"]))
             about["value_range"] = tuple(about["value_range"])
             found: dict[str, dict] = {"history": {}, "frames": {}, "state": {}}

@@ -51,6 +51,16 @@ class Settings:
                     "Pass 1 or more.",
                 )
             )
+        for name, low in (("seed", -(2**31)), ("warmup", 0)):
+            value = getattr(self, name)
+            whole = isinstance(value, (int, np.integer))
+            if not whole or not low <= value < 2**31:
+                raise ValueError(
+                    message(
+                        f"`{name}` is a whole number from {low} up.",
+                        f"{name}={value!r}",
+                    )
+                )
         if not 0 <= self.averaging < 1:
             raise ValueError(
                 message(
@@ -127,6 +137,7 @@ def image_and_shape(
     """The parameterization, and the shape of one picture."""
     if given.layer is not None:
         return _in_a_layer(given, model)
+    _check_no_tokens(model)
     image = given.image
     if image is None:
         unbounded = given.value_range is not None and not np.all(
@@ -158,6 +169,26 @@ def image_and_shape(
             )
         )
     return image, shape
+
+
+def _check_no_tokens(model: keras.Model) -> None:
+    """Raises for a model of tokens: a number between two is no token."""
+    found = [
+        layer
+        for layer in getattr(model, "layers", ())
+        if not isinstance(layer, keras.layers.InputLayer)
+    ]
+    names = [r.name for r in found if isinstance(r, keras.layers.Embedding)]
+    if names and found[0].name == names[0]:
+        raise ValueError(
+            message(
+                "Tokens cannot be changed a little: the model takes whole "
+                "numbers.",
+                f"a model that begins with the embedding {names[0]!r}",
+                f"Pass layer={names[0]!r} to make its output, and look for "
+                "the nearest tokens.",
+            )
+        )
 
 
 def filled(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -123,6 +126,21 @@ def test_every_layer_in_one_call(specimen):
         np.testing.assert_array_equal(one.images, alone.images)
 
 
+@pytest.mark.parametrize("how", ["callback", "interrupted"])
+def test_layers_are_left_out_once_it_is_stopped(specimen, how):
+    """What was made is kept: here the first layer."""
+
+    def stop(progress):
+        if how == "callback":
+            return True
+        os.kill(os.getpid(), signal.SIGINT)
+
+    x = np.clip(specimen.inputs[0], -3, 3)
+    made = invert_layers(specimen.model, x, ["conv1", "conv2"], steps=9,
+                         callback=stop, **RANGE)  # fmt: skip
+    assert list(made) == ["conv1"] and made["conv1"].stopped == how
+
+
 def test_pictures_of_any_size_for_an_open_model():
     specimen = zoo.build("open_size")
     x = np.clip(zoo.images(1, 9)[:, :, :7], -3, 3)
@@ -143,6 +161,8 @@ def test_mistakes_are_told(specimen):
         invert(model, np.zeros((8, 8, 6)), "conv2", **RANGE)
     with pytest.raises(ValueError, match=r"layer gives \(8, 8, 6\)"):
         invert(model, np.ones((8, 8, 5)), "conv2", **RANGE)
+    with pytest.raises(TypeError, match=r"known of pictures.*\n.*'tv'"):
+        invert(model, x, "conv2", prior="tv", **RANGE)
     with pytest.raises(ValueError, match="from the same layer"):
         maximize(model, Match("conv2", np.ones((8, 8, 5))), **RANGE)
 

@@ -210,6 +210,12 @@ def test_files(model, tmp_path):
         made.save(tmp_path / "file" / "a.npz")
 
 
+def test_other_files_are_told(tmp_path):
+    np.savez(tmp_path / "other.npz", weights=np.ones(3))
+    with pytest.raises(ValueError, match=r"holds no synthesis.*\n.*weights"):
+        Synthesis.load(tmp_path / "other.npz")
+
+
 MISTAKES = [
     ({"target": ke.Channel("conv2", 6)}, ValueError, "has 6 channels"),
     ({"target": 99}, ValueError, "out of range"),
@@ -228,6 +234,14 @@ MISTAKES = [
     ({"batch": 0}, ValueError, "number of pictures"),
     ({"averaging": 1.0}, ValueError, "weight of the past"),
     ({"steps": -1}, ValueError, "not negative"),
+    ({"seed": 1.5}, ValueError, "`seed` is a whole number"),
+    ({"seed": 2**40}, ValueError, "`seed` is a whole number"),
+    ({"warmup": -1}, ValueError, "`warmup` is a whole number from 0"),
+    (
+        {"target": ke.Direction("conv2", np.zeros(6))},
+        ValueError,
+        "finite and not zero",
+    ),
     ({"snapshots": [13]}, ValueError, r"0 to 12.*\n.*\[13\]"),
     ({"optimizer": "adam"}, TypeError, "one of Keras"),
     (

@@ -245,6 +245,8 @@ def test_tokens_are_made_in_their_embedding():
     assert (
         made.images.shape[2] == specimen.model.get_layer(embedding).output_dim
     )
+    with pytest.raises(ValueError, match=f"(?s)Tokens.*layer='{embedding}'"):
+        maximize(specimen.model, 1, value_range=(0, 10), verbose=False)
     with pytest.raises(ValueError, match="layer has no bounds"):
         maximize(specimen.model, 1, layer=embedding, image=Fourier(8))
 
