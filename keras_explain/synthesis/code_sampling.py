@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from keras_explain.engine.class_target import as_target
 from keras_explain.engine.each_target import Each
 from keras_explain.engine.errors import message
 from keras_explain.engine.interception import TRACE_LOCK
+from keras_explain.synthesis.driver import drive
 from keras_explain.synthesis.learned_inverter import LearnedInverter
 from keras_explain.synthesis.looking import outputs_of
+from keras_explain.synthesis.maximize import title_of
 from keras_explain.synthesis.objective import ModelObjective
+from keras_explain.synthesis.optimize import Stretch
 from keras_explain.synthesis.randomness import Randomness
 from keras_explain.synthesis.result import Synthesis
+
+_MOST_AT_ONCE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +50,7 @@ def sample_codes(
     start: Any = None,
     forces: Forces | None = None,
     seed: int = 0,
+    **running: Any,
 ) -> Synthesis:
     """Samples pictures of a class by plug and play.
 
@@ -68,19 +75,20 @@ def sample_codes(
         forces: A `Forces`. The authors have 1e-5, 1 and 1e-17, for codes of
             4096 values.
         seed: Of the start and the noise.
+        callback, verbose: As for `maximize`.
 
     Returns:
         A `Synthesis`.
 
     Raises:
         ValueError: If there are not as many pictures to start from as
-            targets.
+            targets, or they do not fit the model.
 
     Example:
 
     >>> from keras_explain.synthesis import LearnedInverter, sample_codes
     >>> inverter = LearnedInverter(model, "conv1", value_range=(-10, 10))
-    >>> sample_codes(inverter, [3, 5], steps=2).images.shape
+    >>> sample_codes(inverter, [3, 5], steps=2, verbose=False).images.shape
     (2, 8, 8, 3)
 
     References:
@@ -88,8 +96,15 @@ def sample_codes(
         https://arxiv.org/abs/1612.00005
     """
     forces = forces or Forces()
+    _check_numbers(steps, step_size)
+    for name in running:
+        if name not in ("callback", "verbose"):
+            raise TypeError(
+                message("There is no such option.", f"{name}={running[name]!r}")
+            )
     several = isinstance(target, (list, tuple, np.ndarray))
-    targets = [_log(one) for one in (target if several else [target])]
+    given = list(target) if several else [target]
+    targets = [_log(one) for one in given]
     rows = len(targets)
     # Pictures of one class are to differ: each row draws for itself.
     random = Randomness([seed + k for k in range(rows)], range(rows))
@@ -102,29 +117,40 @@ def sample_codes(
         inverter.shape,
     )
 
-    def climb(codes: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return _climb(inverter, objective, codes, random, steps=steps,
-                      step_size=step_size, forces=forces)  # fmt: skip
-
-    with TRACE_LOCK, tf.init_scope():
-        function = tf.function(climb, autograph=False)
-        concrete = function.get_concrete_function(
-            tf.TensorSpec(codes.shape, tf.float32)
-        )
-    found, images, score, history = concrete(codes)
+    walk = _Walk(inverter, objective, codes, random, step_size, forces)
+    run = drive(walk, int(steps), **running)
+    values = inverter.value_range.values
     return Synthesis(
-        images=np.asarray(inverter.value_range.values(images), np.float32),
-        score=score.numpy(),
-        history={"score": history.numpy()},
+        images=np.asarray(values(run.images), np.float32),
+        score=run.score,
+        history=run.history,
         frames={},
-        steps=steps,
-        stopped="finished",
-        titles=[str(one) for one in (target if several else [target])],
-        settings={"forces": repr(forces), "steps": steps, "seed": seed,
+        steps=run.steps,
+        stopped=run.stopped,
+        titles=[title_of(as_target(one)) for one in given],
+        settings={"forces": repr(forces), "steps": int(steps), "seed": seed,
                   "step_size": step_size},
         value_range=(inverter.value_range.low, inverter.value_range.high),
-        state={"codes": found.numpy()},
+        state=run.state,
     )  # fmt: skip
+
+
+def _check_numbers(steps: Any, step_size: Any) -> None:
+    if not (isinstance(steps, (int, np.integer)) and steps >= 1):
+        raise ValueError(
+            message(
+                "Codes are sampled in at least one step.", f"steps={steps!r}"
+            )
+        )
+    real = isinstance(step_size, (int, float, np.number))
+    if not (real and 0 < step_size < np.inf):
+        raise ValueError(
+            message(
+                "`step_size` is a positive number.",
+                f"step_size={step_size!r}",
+                "Pass such as 0.05.",
+            )
+        )
 
 
 def _log(one: Any) -> Any:
@@ -150,6 +176,14 @@ def _start(
     if start is None:
         return tf.nn.relu(random.normal(shape))
     pictures = np.asarray(start, np.float32)
+    if pictures.shape[1:] != inverter.shape:
+        raise ValueError(
+            message(
+                f"Codes are started from pictures of shape {inverter.shape}.",
+                f"an array of shape {pictures.shape}",
+                "Pass a batch of pictures as the model takes them.",
+            )
+        )
     if len(pictures) != random.rows:
         raise ValueError(
             message(
@@ -161,37 +195,127 @@ def _start(
     return tf.constant(inverter.features(pictures))
 
 
-def _climb(inverter, objective, codes, random, *, steps, step_size, forces):  # type: ignore[no-untyped-def]
-    axes = list(range(1, codes.shape.rank))
+class _Walk:
+    """Makes the steps, in the graph; see `Runner`."""
 
-    def made(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = inverter.decoder(codes, training=False)
-        return images, objective.score(images)
+    def __init__(
+        self,
+        inverter: LearnedInverter,
+        objective: ModelObjective,
+        codes: tf.Tensor,
+        random: Randomness,
+        step_size: float,
+        forces: Forces,
+    ):
+        self._inverter, self._objective = inverter, objective
+        self._random, self._step_size = random, step_size
+        self._forces = forces
+        self._codes = self._before = codes
+        self.step = 0
+        code = tf.TensorSpec(codes.shape, tf.float32)
+        number = tf.TensorSpec([], tf.int32)
+        with TRACE_LOCK, tf.init_scope():
+            self._walk, self._look = (
+                tf.function(f, autograph=False).get_concrete_function(*specs)
+                for f, specs in (
+                    (self._steps, (code, code, number, number)),
+                    (self._made, (code,)),
+                )
+            )
 
-    def body(step, codes, history):  # type: ignore[no-untyped-def]
+    def images(self) -> np.ndarray:
+        """Returns the pictures, in `[0, 1]`."""
+        return self._look(self._codes)[0].numpy()
+
+    def scores(self) -> np.ndarray:
+        """Returns their scores."""
+        return self._look(self._codes)[1].numpy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the codes."""
+        return {"codes": self._codes.numpy()}
+
+    def undo(self) -> None:
+        """Takes the last step back: its score is not finite."""
+        if self.step:
+            self._codes = self._before
+            self.step -= 1
+
+    def stretches(self, until: int) -> Iterator[Stretch]:
+        """Makes steps up to a number, a few at once."""
+        count = 1
+        silent = np.zeros(self._random.rows, bool)
+        while self.step < until:
+            end = min(self.step + count, until)
+            self._codes, self._before, score, step = self._walk(
+                self._codes,
+                self._before,
+                tf.constant(self.step),
+                tf.constant(end),
+            )
+            made = int(step) - self.step
+            self.step = int(step)
+            history = {"score": score.numpy()[:made]}
+            failed = self.step < end
+            yield Stretch(made, history, silent, failed, False)
+            if failed:
+                return
+            count = min(2 * count, _MOST_AT_ONCE)
+
+    def _made(self, codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = self._inverter.decoder(codes, training=False)
+        return images, self._objective.score(images)
+
+    def _move(
+        self, step: tf.Tensor, codes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        inverter, forces = self._inverter, self._forces
         codes = tf.identity(codes)
-        images, score = made(codes)
+        images, score = self._made(codes)
         (upward,) = tf.gradients(tf.reduce_sum(score), [codes])
         (usual,) = outputs_of(
             inverter.model, [inverter.call], inverter.value_range,
             inverter.value_range.values(images),
         )  # fmt: skip
-        draws = random.at(step + 1)
+        draws = self._random.at(step + 1)
         move = (
             forces.prior * (usual - codes)
             + forces.condition * upward
             + draws.normal(codes.shape[1:], forces.noise)
         )
+        axes = list(range(1, codes.shape.rank))
         size = tf.reduce_mean(tf.abs(move), axes, keepdims=True)
-        codes += step_size * tf.math.divide_no_nan(move, size)
-        return step + 1, codes, history.write(step, score)
+        return self._step_size * tf.math.divide_no_nan(move, size), score
 
-    history = tf.TensorArray(tf.float32, steps, element_shape=[random.rows])
-    _, codes, history = tf.while_loop(
-        lambda step, *_: step < steps,
-        body,
-        (tf.constant(0), codes, history),
-        parallel_iterations=1,
-    )
-    images, score = made(codes)
-    return codes, images, score, history.stack()
+    def _steps(
+        self,
+        codes: tf.Tensor,
+        before: tf.Tensor,
+        first: tf.Tensor,
+        end: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """Steps `first` to `end`, under trace; fewer if one is not finite."""
+        rows = [self._random.rows]
+        history = tf.TensorArray(tf.float32, end - first, element_shape=rows)
+
+        def body(step, fine, codes, before, history):  # type: ignore[no-untyped-def]
+            move, score = self._move(step, codes)
+            history = history.write(step - first, score)
+            fine = tf.reduce_all(tf.math.is_finite(score)) & tf.reduce_all(
+                tf.math.is_finite(move)
+            )
+            return (
+                tf.where(fine, step + 1, step),
+                fine,
+                tf.where(fine, codes + move, codes),
+                tf.where(fine, codes, before),
+                history,
+            )
+
+        step, _, codes, before, history = tf.while_loop(
+            lambda step, fine, *_: (step < end) & fine,
+            body,
+            (first, tf.constant(True), codes, before, history),
+            parallel_iterations=1,
+        )
+        return codes, before, history.stack(), step

@@ -16,6 +16,7 @@ from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Call
 from keras_explain.synthesis import value_range as ranges
 from keras_explain.synthesis.looking import outputs_of
+from keras_explain.synthesis.match import Match
 from keras_explain.synthesis.objective import record_rows, sample_shape
 from keras_explain.synthesis.result import Synthesis
 from keras_explain.synthesis.settings import USUAL_SIZE, filled
@@ -151,14 +152,20 @@ class LearnedInverter:
         Returns:
             A `Synthesis` whose score is the negative relative error of the
             layer's output.
+
+        Raises:
+            ValueError: If the layer answers to a picture with zeros: nothing
+                is left to invert.
         """
         wanted = self.features(images)
+        for row in wanted:
+            Match(self.call.path, row)  # which refuses zeros
         made = self.decoder.predict(wanted, verbose=0)
         values = np.asarray(self.value_range.values(made), np.float32)
         got = self.features(values)
         axes = tuple(range(1, wanted.ndim))
         error = np.sum((got - wanted) ** 2, axes)
-        error = error / np.maximum(np.sum(wanted**2, axes), 1e-12)
+        error = error / np.sum(wanted**2, axes)
         return Synthesis(
             images=values,
             score=-error,

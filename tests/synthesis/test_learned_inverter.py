@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_explain as ke
 from keras_explain.synthesis import (
     Forces,
     Generator,
@@ -59,7 +63,12 @@ def test_it_draws_what_the_layer_saw(fitted):
 def test_codes_of_a_class_are_sampled(fitted):
     inverter, images, _ = fitted
     made = sample_codes(
-        inverter, [3, 3, 8], start=images[:3], steps=60, step_size=0.02
+        inverter,
+        [3, 3, 8],
+        start=images[:3],
+        steps=60,
+        step_size=0.02,
+        verbose=False,
     )
     probabilities = np.asarray(inverter.model(made.images))
     assert probabilities[[0, 1, 2], [3, 3, 8]].min() > 0.9
@@ -67,7 +76,12 @@ def test_codes_of_a_class_are_sampled(fitted):
     # Two pictures of one class are two pictures.
     assert np.abs(made.images[0] - made.images[1]).mean() > 0.01
     again = sample_codes(
-        inverter, [3, 3, 8], start=images[:3], steps=60, step_size=0.02
+        inverter,
+        [3, 3, 8],
+        start=images[:3],
+        steps=60,
+        step_size=0.02,
+        verbose=False,
     )
     np.testing.assert_array_equal(made.images, again.images)
 
@@ -129,6 +143,66 @@ def test_mistakes_are_told(fitted):
         sample_codes(inverter, [1, 2], start=images[:1])
     with pytest.raises(ValueError, match="no predicted class"):
         sample_codes(inverter, None)
+    with pytest.raises(ValueError, match="started from pictures of shape"):
+        sample_codes(inverter, [1], start=images[:1, :4])
+    for steps in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="at least one step"):
+            sample_codes(inverter, 1, steps=steps)
+    for step_size in (0, np.nan, np.inf, "0.1"):
+        with pytest.raises(ValueError, match="`step_size` is a positive"):
+            sample_codes(inverter, 1, step_size=step_size)
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="makes pictures"):
         LearnedInverter(dense, dense.layers[0].name, value_range=(0, 1))
+
+
+def test_nothing_is_decoded_from_nothing(fitted):
+    inverter, images, _ = fitted
+    weights = inverter.model.get_weights()
+    try:
+        for weight in inverter.call.operation.trainable_variables:
+            weight.assign(-np.ones(weight.shape))
+        with pytest.raises(ValueError, match="finite and not zero"):
+            inverter.invert(images[:2])
+    finally:
+        inverter.model.set_weights(weights)
+
+
+def test_sampling_can_be_watched_and_stopped(fitted):
+    inverter, _, _ = fitted
+    seen = []
+
+    def enough(progress):
+        seen.append(progress.step)
+        assert progress.images().shape == (2, 8, 8, 1)
+        return progress.step >= 5
+
+    options = {"steps": 40, "verbose": False}
+    target = [3, ke.Class(8)]
+    made = sample_codes(inverter, target, callback=enough, **options)
+    assert made.stopped == "callback" and 5 <= made.steps < 40
+    assert made.titles == ["class 3", "class 8"]
+    assert len(made.history["score"]) == made.steps == seen[-1]
+    options["steps"] = made.steps
+    again = sample_codes(inverter, target, **options)
+    np.testing.assert_array_equal(made.images, again.images)
+
+    def press(progress):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    made = sample_codes(inverter, 3, steps=40, verbose=False, callback=press)
+    assert made.stopped == "interrupted" and 1 <= made.steps < 40
+
+
+def test_sampling_ends_where_the_score_is_nan(fitted):
+    inverter, _, _ = fitted
+
+    def limit(outputs):
+        return tf.math.log(0.9 - tf.reduce_max(outputs, -1))
+
+    target = ke.Class(3) + 1e-6 * ke.Output(limit)
+    with pytest.warns(UserWarning, match="diverged"):
+        made = sample_codes(inverter, target, steps=200, step_size=0.2,
+                            verbose=False)  # fmt: skip
+    assert made.stopped == "diverged" and np.isfinite(made.score).all()
+    assert np.isfinite(made.history["score"]).all()
