@@ -8,6 +8,10 @@ from keras_explain.synthesis.adversarial import (
     pgd,
 )
 from keras_explain.synthesis.code_sampling import Forces, sample_codes
+from keras_explain.synthesis.conditioning import (
+    LaplacianNormalized,
+    NormalizedGradient,
+)
 from keras_explain.synthesis.deep_image_prior import DeepImagePrior
 from keras_explain.synthesis.diversity import Diversity
 from keras_explain.synthesis.dream import deep_dream
@@ -31,6 +35,20 @@ from keras_explain.synthesis.parameterizations import (
     LaplacianPyramid,
     Pixels,
 )
+from keras_explain.synthesis.pixel_operators import (
+    Bilateral,
+    Blur,
+    Decay,
+    GradientBlur,
+    SmallContribution,
+    SmallNorm,
+)
+from keras_explain.synthesis.regularizers import (
+    L2,
+    ExpertDensity,
+    Lp,
+    TotalVariation,
+)
 from keras_explain.synthesis.restoration import (
     denoise,
     inpaint,
@@ -38,8 +56,38 @@ from keras_explain.synthesis.restoration import (
     super_resolve,
 )
 from keras_explain.synthesis.result import Synthesis
+from keras_explain.synthesis.transforms import (
+    Crop,
+    Flip,
+    Jitter,
+    Noise,
+    Pad,
+    Rotate,
+    Scale,
+    robust,
+)
 
 __all__ = [
+    "LaplacianNormalized",
+    "NormalizedGradient",
+    "Bilateral",
+    "Blur",
+    "Decay",
+    "GradientBlur",
+    "SmallContribution",
+    "SmallNorm",
+    "L2",
+    "ExpertDensity",
+    "Lp",
+    "TotalVariation",
+    "Crop",
+    "Flip",
+    "Jitter",
+    "Noise",
+    "Pad",
+    "Rotate",
+    "Scale",
+    "robust",
     "CPPN",
     "MACO",
     "Adversarial",

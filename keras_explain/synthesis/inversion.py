@@ -72,7 +72,7 @@ def invert(
             layer, of one sample or a batch.
         layer: Layer, or its path.
         prior: What is known of pictures: regularizers, such as
-            `TotalVariation(0.01)`, in place of those of the authors; a
+            `TotalVariation()`, in place of those of the authors; a
             parameterization, such as `DeepImagePrior()` or a `Generator`;
             or `()` for nothing at all.
         steps: Number of steps.

@@ -7,6 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_explain import synthesis
+from keras_explain.synthesis import (
+    conditioning,
+    inversion,
+    pixel_operators,
+    regularizers,
+    transforms,
+)
 from keras_explain.synthesis.regularizers import (
     L2,
     ExpertDensity,
@@ -214,3 +222,21 @@ REFUSED = [
 def test_refuses_what_cannot_be_meant(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_parts_are_at_hand():
+    """All that `maximize` takes is there without knowing its module."""
+    for module in (conditioning, pixel_operators, regularizers, transforms):
+        for name, part in vars(module).items():
+            if getattr(part, "__module__", "") != module.__name__:
+                continue
+            if name[0].isupper() and name != "PixelOperator":
+                assert getattr(synthesis, name) is part
+                assert name in synthesis.__all__
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_the_usual_variation_is_the_published_one(size):
+    _, published = inversion.published((size, size, 3), 0.5)
+    assert TotalVariation().weight == pytest.approx(published.weight, rel=0.01)
+    assert TotalVariation().beta == published.beta
