@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -18,7 +18,12 @@ from keras_explain.engine.targets import Target
 from keras_explain.engine.unit_targets import LayerActivation
 from keras_explain.synthesis import value_range as ranges
 from keras_explain.synthesis.conditioning import NormalizedGradient
-from keras_explain.synthesis.driver import Run, drive
+from keras_explain.synthesis.driver import (
+    Progress,
+    Run,
+    check_snapshots,
+    drive,
+)
 from keras_explain.synthesis.objective import (
     ModelObjective,
     record_rows,
@@ -55,6 +60,8 @@ class _Options:
     value_range: tuple[float, float] | None = None
     preprocess: Any = None
     seed: int = 0
+    snapshots: Iterable[int] = ()
+    callback: Callable[[Progress], bool | None] | None = None
 
     def __post_init__(self) -> None:
         for name, low in (
@@ -107,6 +114,9 @@ def deep_dream(
             default the size the model takes, or 512 for pictures above
             640 x 640.
         value_range, preprocess, seed: As for `maximize`.
+        snapshots: Steps, counted through all octaves, after which the
+            picture is kept as one of `frames`, in its full size.
+        callback: As for `maximize`; its steps count through all octaves.
         verbose: Whether to show a progress bar.
 
     Returns:
@@ -137,6 +147,7 @@ def deep_dream(
     sizes = _sizes(pictures.shape[1:3], given)
     bases = [_resized(pictures, size) for size in sizes]
     detail = np.zeros_like(bases[0])
+    wanted_steps = check_snapshots(given.snapshots, len(sizes) * given.steps)
     runs: list[Run] = []
     with (
         bar(len(sizes) * given.steps, "Dreaming", verbose) as advance,
@@ -146,7 +157,19 @@ def deep_dream(
             advance(0, f"Dreaming at {size[1]} x {size[0]}")
             start = np.clip(base + _resized(detail, size), 0, 1)
             objective = _objective(model, wanted, found, start.shape, given)
-            run = _octave(objective, start, given, advance)
+            before = len(runs) * given.steps
+            run = _octave(
+                objective,
+                start,
+                given,
+                advance=advance,
+                callback=_counting_from(before, given.callback),
+                snapshots=[
+                    step - before
+                    for step in wanted_steps
+                    if 0 < step - before <= given.steps or step == before == 0
+                ],
+            )
             runs.append(run)
             detail = run.images - base
             if run.stopped != "finished":
@@ -158,7 +181,7 @@ def _octave(
     objective: Objective,
     start: np.ndarray,
     given: _Options,
-    advance: Callable[..., None],
+    **watching: Any,
 ) -> Run:
     """The picture after the steps of one octave."""
     roll = given.jitter / max(start.shape[1:3])
@@ -175,7 +198,18 @@ def _octave(
     )
     # The normalized gradient has values of about one.
     loop = Loop(problem, keras.optimizers.SGD(given.step_size))
-    return drive(loop, given.steps, advance=advance)
+    return drive(loop, given.steps, **watching)
+
+
+def _counting_from(
+    before: int, callback: Callable[[Progress], bool | None] | None
+) -> Callable[[Progress], bool | None] | None:
+    """A callback that is told of all steps, not of those of an octave."""
+    if callback is None:
+        return None
+    return lambda seen: callback(
+        dataclasses.replace(seen, step=before + seen.step)
+    )
 
 
 def _objective(
@@ -314,18 +348,28 @@ def _result(
         name: np.concatenate([run.history[name] for run in runs])
         for name in last.history
     }
-    images = np.clip(_resized(last.images, full), 0, 1)
+
+    def shown(pictures: np.ndarray) -> np.ndarray:
+        pictures = np.clip(_resized(pictures, full), 0, 1)
+        return np.asarray(found.values(pictures), np.float32)
+
+    images = shown(last.images)
     return Synthesis(
-        images=np.asarray(found.values(images), np.float32),
+        images=images,
         score=last.score,
         history=history,
-        frames={},
+        frames={
+            k * given.steps + step: shown(frame)
+            for k, run in enumerate(runs)
+            for step, frame in sorted(run.frames.items())
+        },
         steps=sum(run.steps for run in runs),
         stopped=last.stopped,
         titles=[f"dream of {target}"] * len(images),
         settings={
             field.name: repr(getattr(given, field.name))
             for field in dataclasses.fields(given)
+            if field.name not in ("snapshots", "callback")
         },
         value_range=(found.low, found.high),
         state={},

@@ -90,7 +90,7 @@ def drive(
         ValueError: If a snapshot is no step of this run, or the score is
             not finite before the first step.
     """
-    wanted = _checked(snapshots, steps)
+    wanted = check_snapshots(snapshots, steps)
     first, stopped = runner.step, "finished"
     frames: dict[int, np.ndarray] = {}
     parts: list[dict[str, np.ndarray]] = []
@@ -167,7 +167,8 @@ def _tell(callback: Any, runner: Runner, stretch: Stretch) -> None:
         raise _Enough
 
 
-def _checked(snapshots: Iterable[int], steps: int) -> set[int]:
+def check_snapshots(snapshots: Iterable[int], steps: int) -> set[int]:
+    """Returns the steps, or raises if one is none of a run's."""
     wanted = {int(step) for step in snapshots}
     wrong = sorted(step for step in wanted if not 0 <= step <= steps)
     if wrong:

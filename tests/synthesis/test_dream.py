@@ -170,3 +170,26 @@ def test_ctrl_c_keeps_the_octaves_that_were_made(model, layer, monkeypatch):
     assert made.stopped == "interrupted"
     assert 13 <= made.steps < 18
     assert made.images.shape == (1, 40, 32, 3)
+
+
+def test_a_dream_is_filmed_and_watched(model, layer, tmp_path):
+    """Steps count through all octaves, and frames have the full size."""
+    seen = []
+    made = deep_dream(
+        model, picture(), layer, octaves=2, octave_scale=1.3, steps=3,
+        snapshots=(0, 2, 3, 6), callback=lambda at: seen.append(at.step),
+        **RANGE,
+    )  # fmt: skip
+    assert sorted(made.frames) == [0, 2, 3, 6]
+    assert {frame.shape for frame in made.frames.values()} == {(1, 40, 32, 3)}
+    np.testing.assert_array_equal(made.frames[6], made.images)
+    assert seen[0] == 1 and seen[-1] == 6 and seen == sorted(set(seen))
+    made.save_gif(tmp_path / "dream.gif")
+    ended = deep_dream(
+        model, picture(), layer, octaves=2, octave_scale=1.3, steps=3,
+        callback=lambda at: at.step >= 2, **RANGE,
+    )  # fmt: skip
+    assert ended.stopped == "callback" and ended.steps < 6
+    with pytest.raises(ValueError, match="step from 0 to 6"):
+        deep_dream(model, picture(), layer, octaves=2, octave_scale=1.3,
+                   steps=3, snapshots=[7], **RANGE)  # fmt: skip
