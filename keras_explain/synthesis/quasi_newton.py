@@ -80,7 +80,9 @@ class QuasiNewton:
                 failed = any(climb.failed for climb in climbs)
                 if failed or all(climb.ended for climb in climbs):
                     if failed:
-                        yield Stretch(0, {}, silent, True, False)
+                        none = np.zeros((0, len(climbs)), np.float32)
+                        history = dict.fromkeys(names, none)
+                        yield Stretch(0, history, silent, True, False)
                     return
                 self.step += 1
                 history = {

@@ -112,6 +112,18 @@ def test_lbfgs_comes_back_from_where_the_score_is_nan():
         quiet(_logarithm(), 0, **{**LBFGS, "image": beyond})
 
 
+def test_lbfgs_keeps_the_last_good_picture():
+    """Where the score is infinite, which SciPy takes for the best there is."""
+    inputs = keras.Input((1,))
+    beyond = ops.where(inputs > 3, np.inf, 0.0)
+    model = keras.Model(inputs, 4 * inputs - 0.5 * inputs**2 + beyond)
+    with pytest.warns(UserWarning, match="diverged"):
+        made = quiet(model, 0, steps=40, **LBFGS)
+    assert made.stopped == "diverged" and made.steps >= 1
+    assert np.isfinite(made.score).all() and made.images[0, 0] <= 3
+    assert len(made.history["score"]) == made.steps
+
+
 def _shut(bias):
     """A unit behind a ReLU that is shut on gray and opens for white."""
     inputs = keras.Input((4, 4, 1))
