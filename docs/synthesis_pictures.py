@@ -20,6 +20,7 @@ from keras_explain.synthesis import (
     CPPN,
     MACO,
     Fourier,
+    LaplacianNormalized,
     LaplacianPyramid,
     Pixels,
     class_grid,
@@ -92,8 +93,9 @@ def dreams():
     shown = [scene.image]
     for layer in layers:
         made = deep_dream(
-            model, scene.image, layer, octaves=4, steps=8, verbose=False
-        )
+            model, scene.image, layer, octaves=4, steps=8,
+            step_size=1 / 255, gradient=LaplacianNormalized(3), verbose=False,
+        )  # fmt: skip
         shown += made.pictures()
     save(plots.grid([shown], column_labels=["picture", *layers]), "dreams")
 
