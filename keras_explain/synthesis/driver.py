@@ -82,8 +82,7 @@ def drive(
         snapshots: Steps after which the pictures are kept.
         callback: Called after each stretch; ends the run with `True`.
         verbose: Whether to show a progress bar.
-        earlier: What was made before, whose history and frames are gone on
-            with.
+        earlier: What was made before, whose history is gone on with.
         advance: Told of the steps in place of a bar of its own.
 
     Raises:
@@ -96,7 +95,6 @@ def drive(
     parts: list[dict[str, np.ndarray]] = []
     if earlier is not None:
         parts.append(earlier.history)
-        frames.update(earlier.frames)
     ends = sorted({s for s in wanted if s > first} | {steps})
     if first in wanted:
         frames[first] = runner.images()

@@ -28,7 +28,7 @@ from keras_explain.synthesis.problem import Problem
 from keras_explain.synthesis.quasi_newton import QuasiNewton
 from keras_explain.synthesis.randomness import Randomness
 from keras_explain.synthesis.result import Synthesis
-from keras_explain.synthesis.resuming import check_start
+from keras_explain.synthesis.resuming import check_start, with_earlier
 from keras_explain.synthesis.settings import (
     Settings,
     check_pixels,
@@ -125,10 +125,14 @@ class Maximization:
             images=np.asarray(values(run.images), np.float32),
             score=run.score,
             history=run.history,
-            frames={
-                step: np.asarray(values(frame), np.float32)
-                for step, frame in run.frames.items()
-            },
+            frames=with_earlier(
+                start,
+                run.steps,
+                {
+                    step: np.asarray(values(frame), np.float32)
+                    for step, frame in run.frames.items()
+                },
+            ),
             steps=run.steps,
             stopped=run.stopped,
             titles=self._titles(),

@@ -22,6 +22,7 @@ from keras_explain.synthesis.parts import Parameterization, Regularizer
 from keras_explain.synthesis.problem import Problem
 from keras_explain.synthesis.randomness import Randomness
 from keras_explain.synthesis.result import Synthesis
+from keras_explain.synthesis.resuming import with_earlier
 from keras_explain.synthesis.watching import Watched, WindowedVariance
 
 
@@ -268,7 +269,11 @@ def _result(
         images=images,
         score=score[: len(images)],
         history=run.history,
-        frames={step: finished(frame) for step, frame in run.frames.items()},
+        frames=with_earlier(
+            given.start,
+            run.steps,
+            {step: finished(frame) for step, frame in run.frames.items()},
+        ),
         steps=run.steps,
         stopped=stopped,
         titles=[title] * len(images),

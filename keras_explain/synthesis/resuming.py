@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 from keras_explain.engine.errors import message
 from keras_explain.synthesis.result import Synthesis
 
@@ -72,6 +74,21 @@ def check_start(
                 f"Pass more, such as steps={2 * max(start.steps, 1)}.",
             )
         )
+
+
+def with_earlier(
+    start: Synthesis | None, steps: int, frames: dict[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """Returns the frames of a run after those of the one it goes on from.
+
+    Args:
+        start: What it went on from, if it did.
+        steps: How many steps there are now: a step may have been undone.
+        frames: Its own, as they are handed out.
+    """
+    earlier = {} if start is None else start.frames
+    kept = {step: f for step, f in earlier.items() if step <= steps}
+    return {**kept, **frames}
 
 
 def _check_regularizers(then: list, now: list) -> None:

@@ -50,3 +50,13 @@ def test_a_picture_found_at_rest_is_a_mean_as_well():
 def test_no_run_at_all():
     with pytest.raises(ValueError, match="`runs` is a number of at least 1"):
         quiet(denoise, NOISY, runs=0)
+
+
+def test_frames_of_before_are_kept_in_the_range_of_the_pictures():
+    bytes_ = (255 * NOISY[0]).astype("uint8")
+    prior = DeepImagePrior(Hourglass((8, 8)))
+    first = denoise(bytes_, steps=2, snapshots=[1], prior=prior, verbose=False)
+    assert first.frames[1].max() > 2  # of 255
+    rest = quiet(denoise, bytes_, snapshots=[4], start=first)
+    assert sorted(rest.frames) == [1, 4]
+    np.testing.assert_array_equal(rest.frames[1], first.frames[1])
