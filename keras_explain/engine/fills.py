@@ -18,7 +18,7 @@ _each = tf.nest.map_structure
 
 
 def check_fill(fill: Any) -> None:
-    """Raises `ValueError` if a fill is a name that is not known."""
+    """Raises unless a fill is a name that is known or holds finite numbers."""
     if isinstance(fill, str) and fill not in NAMES:
         raise ValueError(
             message(
@@ -28,6 +28,41 @@ def check_fill(fill: Any) -> None:
                 "array of the shape of one sample.",
             )
         )
+    check_finite(fill)
+
+
+def check_finite(values: Any, name: str = "fill") -> None:
+    """Raises if what takes the place of hidden parts is NaN or infinite.
+
+    Args:
+        values: A name or `None`, which pass; a number, an array, or a list
+            or dict of them.
+        name: What the values are called.
+
+    Raises:
+        TypeError: If a list or dict holds names.
+        ValueError: If a value is NaN or infinite.
+    """
+    if values is None or isinstance(values, str):
+        return
+    for part in tf.nest.flatten(values):
+        if isinstance(part, str) or part is None:
+            raise TypeError(
+                message(
+                    "One name stands for the fill of all inputs.",
+                    f"{name}={values!r}",
+                    "Pass the name alone, or an array for each input.",
+                )
+            )
+        if not np.all(np.isfinite(np.asarray(part, "float64"))):
+            raise ValueError(
+                message(
+                    "What takes the place of hidden parts must be finite.",
+                    f"a {name} with NaN or infinity",
+                    "Pass finite numbers. Where they come from data, look "
+                    "for missing values there.",
+                )
+            )
 
 
 def fill_arguments(fill: Any, inputs: Any, rows: slice | None) -> dict:

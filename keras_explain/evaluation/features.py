@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.errors import ExplainWarning
+from keras_explain.engine.fills import check_finite
 from keras_explain.engine.masking import Masked, blend
 from keras_explain.engine.score import Evaluation as Run
 from keras_explain.engine.score import ScoreFunction
@@ -81,6 +82,7 @@ def sensitivity_a(
     for batch in judge.batches(data, "Evaluating"):
         wanted = judge.settle(batch)
         fitted = fit_baseline(baseline, batch.inputs, batch.rows)
+        check_finite(fitted, "baseline")
         start = score_of(judge, fitted, wanted, batch)
         counts = np.zeros((2, batch.size))
         for position in _positions(batch.inputs, num_features,

@@ -37,7 +37,6 @@ class Hiding(Explainer):
     ):
         super().__init__(model, layer=layer)
         check_fill(fill)
-        _check_finite(fill)
         check_count("batch_size", batch_size, "Rows the model sees at once")
         self.fill = fill
         self.batch_size = batch_size
@@ -86,25 +85,3 @@ def check_count(name: str, value: Any, what: str) -> None:
                 "Pass an integer of at least 1.",
             )
         )
-
-
-def _check_finite(fill: Any) -> None:
-    if isinstance(fill, str):
-        return
-    for part in tf.nest.flatten(fill):
-        if isinstance(part, str) or part is None:
-            raise TypeError(
-                message(
-                    "One name stands for the fill of all inputs.",
-                    f"fill={fill!r}",
-                    "Pass the name alone, or an array for each input.",
-                )
-            )
-        if not np.all(np.isfinite(np.asarray(part, "float64"))):
-            raise ValueError(
-                message(
-                    "What takes the place of hidden parts must be finite.",
-                    "a fill with NaN or infinity",
-                    'Pass finite numbers, or "zero", "mean" or "blur".',
-                )
-            )

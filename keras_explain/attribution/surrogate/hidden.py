@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import parts_of
 from keras_explain.engine.errors import message, near
+from keras_explain.engine.fills import check_finite
 from keras_explain.engine.inpainting import inpaint
 from keras_explain.engine.score import ScoreFunction
 
@@ -20,7 +21,7 @@ _each = tf.nest.map_structure
 
 
 def check_fill(fill: Any) -> None:
-    """Raises `ValueError` if a fill is a name that is not known."""
+    """Raises unless a fill is a name that is known or holds finite numbers."""
     if isinstance(fill, str) and fill not in NAMES:
         raise ValueError(
             message(
@@ -31,6 +32,7 @@ def check_fill(fill: Any) -> None:
                 "as a background.",
             )
         )
+    check_finite(fill)
 
 
 def is_values(fill: Any) -> bool:

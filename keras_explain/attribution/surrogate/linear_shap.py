@@ -13,6 +13,7 @@ from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.explainer import Attribution, Explainer
+from keras_explain.engine.fills import check_finite
 from keras_explain.engine.graph import Graph
 from keras_explain.engine.score import Evaluation, ScoreFunction
 
@@ -115,6 +116,7 @@ class LinearSHAP(Explainer):
                     "Pass 2 or more.",
                 )
             )
+        check_finite(background, "background")
         self.background = background
         self.feature_dependence = feature_dependence
         self.num_permutations = num_permutations
