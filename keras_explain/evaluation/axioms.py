@@ -117,7 +117,10 @@ def implementation_invariance(
     is written down; folding a batch normalization must not change it. Costs
     both explanations.
 
-        error = max_i |a_i - b_i| / max_i |a_i|
+        error = max_i |a_i - b_i| / max_i max(|a_i|, |b_i|)
+
+    It is 0 for equal maps, 1 where one of them is zero everywhere, and at
+    most 2.
 
     Args:
         explainer, data, target: See `pointing_game`.
@@ -201,8 +204,11 @@ def linearity(
     Zero is the law. Costs three explanations. Both targets are scores of one
     model; that of their sum is explained through the same network.
 
-        error = max_i |phi(a f + b g) - a phi(f) - b phi(g)|_i
-                / max_i |phi(a f + b g)|_i
+        error = max_i |l_i - r_i| / max_i max(|l_i|, |r_i|),
+        l = phi(a f + b g),  r = a phi(f) + b phi(g)
+
+    It is 0 where the law holds, 1 where one side is zero everywhere, and at
+    most 2.
 
     Args:
         explainer, data: See `pointing_game`.
@@ -264,21 +270,21 @@ def linearity(
     )
 
 
-def relative_error(maps: Any, right: Any) -> np.ndarray:
-    """Returns the largest difference as a share of the largest value.
+def relative_error(maps: Any, others: Any) -> np.ndarray:
+    """Returns the largest difference as a share of the largest magnitude.
 
-    Of two maps that are zero everywhere it is 0; where only `right` is, it
-    is infinite, and so no valid result.
+    The magnitude is that of either map. So it is 0 of maps that are zero
+    everywhere, 1 where only one is, whichever, and never above 2.
 
     Raises:
         ValueError: If the maps are of different shapes.
     """
     pairs = list(
-        zip(tf.nest.flatten(maps), tf.nest.flatten(right), strict=False)
+        zip(tf.nest.flatten(maps), tf.nest.flatten(others), strict=False)
     )
     shapes = [
         [tuple(np.shape(m)) for m in tf.nest.flatten(structure)]
-        for structure in (maps, right)
+        for structure in (maps, others)
     ]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -293,7 +299,6 @@ def relative_error(maps: Any, right: Any) -> np.ndarray:
         a, b = (np.asarray(m, np.float64).reshape(len(m), -1)
                 for m in (one, other))  # fmt: skip
         gap.append(np.abs(a - b).max(1))
-        size.append(np.abs(b).max(1))
+        size.append(np.maximum(np.abs(a).max(1), np.abs(b).max(1)))
     largest, scale = np.max(gap, 0), np.max(size, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(largest > 0, largest / scale, 0.0 * largest)
+    return largest / np.where(scale > 0, scale, 1.0)

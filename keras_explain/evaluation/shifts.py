@@ -61,9 +61,11 @@ def shift_invariance(
     gradient times input does not; methods with a baseline do only if the
     baseline moves too. Costs a second explanation.
 
-        error = max_i |a(f, x) - a(f', x + m)|_i / max_i |a(f, x)|_i
+        error = max_i |a_i - b_i| / max_i max(|a_i|, |b_i|),
+        a = a(f, x),  b = a(f', x + m),  f'(x) = f(x - m)
 
-    with `f'(x) = f(x - m)`. Differs from the paper, which puts `m` into the
+    It is 0 where the law holds, 1 where one of the maps is zero everywhere,
+    and at most 2. Differs from the paper, which puts `m` into the
     biases of the first layer: that is not the same where the layer pads its
     input with zeros, so that here the constant is taken off before it.
 

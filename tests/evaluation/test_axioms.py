@@ -93,12 +93,29 @@ def test_implementation_invariance():
     larger = implementation_invariance(
         first, data, other=lambda i, t: 1.1 * np.asarray(second(i, t))
     )
-    np.testing.assert_allclose(larger.per_sample, 0.1, rtol=1e-3)
+    np.testing.assert_allclose(larger.per_sample, 0.1 / 1.1, rtol=1e-3)
     other.get_layer("out").set_weights([np.ones((3, 2)), np.ones(2)])
     with pytest.raises(ValueError, match="do not compute the same"):
         implementation_invariance(first, data, other=second)
     with pytest.raises(ValueError, match="compared value by value"):
         implementation_invariance(first, data, other=lambda i, t: i[..., 0])
+
+
+def test_a_map_of_zeros_is_the_worst_error_and_not_left_out():
+    """Divided by the first map alone it would be infinite, so not valid."""
+    x = zoo.images(3, 6, 1)
+
+    def nothing(inputs, target):
+        return np.zeros_like(inputs)
+
+    def something(inputs, target):
+        return np.asarray(inputs)
+
+    for pair in ((nothing, something), (something, nothing)):
+        found = implementation_invariance(pair[0], x, other=pair[1])
+        assert found.per_sample.tolist() == [1, 1, 1] and found.n_valid == 3
+    same = implementation_invariance(nothing, x, other=nothing)
+    assert same.per_sample.tolist() == [0, 0, 0]
 
 
 def test_linearity():
