@@ -45,7 +45,10 @@ def label_randomization(
         explainer: A class of explainers, such as `GradCAM`; an explainer,
             which is made anew for both models from its config; or a
             callable `(model, inputs, target) -> maps`.
-        data: `(x, y)`, arrays; `y` holds class numbers or one-hot rows.
+        data: `(x, y)`, arrays; `y` holds class numbers or one-hot rows, of
+            two classes at least. No dataset: the labels are shuffled over
+            all samples, and both trainings see the same inputs, so that all
+            of them must be at hand.
         target: See `deletion`; `None` for the class that the model with the
             right labels predicts.
         build: Returns a new model, compiled if `train` is a number.
@@ -61,7 +64,8 @@ def label_randomization(
     Raises:
         TypeError: If the data are no pair of arrays, or `build` is no
             function.
-        ValueError: If the lengths differ, or an option is out of range.
+        ValueError: If the lengths differ, all labels are equal, or an option
+            is out of range.
 
     Example:
 
@@ -83,8 +87,7 @@ def label_randomization(
     x, y = _arrays(data)
     if not callable(train):
         check_count("train", train)
-    random = np.random.default_rng(own.seed)
-    shuffled = y[random.permutation(len(y))]
+    shuffled = _shuffled(y, own.seed)
     judges, accuracy = [], []
     for labels in (y, shuffled):
         model = _trained(build, train, x, labels)
@@ -109,6 +112,23 @@ def label_randomization(
     )
 
 
+def _shuffled(y: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the labels in a random order that is not their own."""
+    if len(y) < 2 or np.all(y == y[:1]):
+        raise ValueError(
+            message(
+                "Labels in another order must be other labels.",
+                f"{len(y)} sample{'s' * (len(y) != 1)} of one class",
+                "Pass samples of two classes or more.",
+            )
+        )
+    random = np.random.default_rng(seed)
+    shuffled = y
+    while np.array_equal(shuffled, y):
+        shuffled = y[random.permutation(len(y))]
+    return shuffled
+
+
 def _arrays(data: Any) -> tuple[Any, np.ndarray]:
     pair = isinstance(data, tuple) and len(data) == 2
     if not pair or isinstance(data[0], (list, dict, tuple)):
@@ -116,7 +136,8 @@ def _arrays(data: Any) -> tuple[Any, np.ndarray]:
             message(
                 "Labels can be shuffled where all of them are at hand.",
                 type(data).__name__,
-                "Pass `(x, y)`, two arrays.",
+                "Pass `(x, y)`, two arrays. Of a dataset, concatenate its "
+                "batches.",
             )
         )
     x, y = (np.asarray(part) for part in data)

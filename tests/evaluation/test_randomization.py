@@ -285,3 +285,23 @@ def test_label_randomization_refuses():
     with pytest.raises(ValueError, match="`train` is an integer"):
         label_randomization(keras_explain.Gradient, (x, y), build=small_net,
                             train=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_labels_of_one_class_cannot_be_shuffled(count):
+    x, y = np.ones((count, 6), "float32"), np.ones(count, int)
+    for labels in (y, np.eye(2)[y]):
+        with pytest.raises(ValueError, match="must be other labels"):
+            label_randomization(keras_explain.Gradient, (x, labels),
+                                build=small_net)  # fmt: skip
+
+
+def test_shuffled_labels_are_others_whatever_the_seed():
+    x, y = np.eye(2, 6, dtype="float32"), np.array([0, 1])
+    for seed in range(4):
+        taught = []
+        label_randomization(
+            keras_explain.Gradient, (x, y), build=small_net, seed=seed,
+            train=lambda m, i, t: taught.append(t.tolist()),  # noqa: B023
+        )  # fmt: skip
+        assert taught == [[0, 1], [1, 0]]
