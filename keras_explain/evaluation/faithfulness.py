@@ -19,7 +19,12 @@ from keras_explain.engine.scoring import Measure
 from keras_explain.evaluation import positions
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import check_choice, check_count, take
+from keras_explain.evaluation.settings import (
+    check_choice,
+    check_count,
+    check_noise,
+    take,
+)
 from keras_explain.evaluation.similarity import pearson
 
 _PERTURBATIONS = ("noise", "noisy_baseline", "removal")
@@ -201,7 +206,7 @@ def infidelity(
             that gives the perturbation `I` with this number, in the shape of
             the inputs; or the pair of `I` and of the perturbed inputs, if
             those are not `x - I`.
-        num_samples: How many perturbations.
+        num_samples: How many perturbations; with `normalize` at least two.
         noise_stddev: Standard deviation of the noise, as a share of the
             range (maximum minus minimum) of each input.
         normalize: Whether the attributions are scaled to fit best, by
@@ -233,6 +238,14 @@ def infidelity(
     if not callable(perturbation):
         check_choice("perturbation", perturbation, _PERTURBATIONS)
     check_count("num_samples", num_samples)
+    if normalize and num_samples < 2:
+        raise ValueError(
+            message(
+                "Any map can be scaled to fit a single perturbation.",
+                f"num_samples={num_samples} and normalize=True",
+                "Pass a larger `num_samples`, such as 50.",
+            )
+        )
     check_noise(noise_stddev)
     judge = Judge(explainer, target, take(settings, ("reduce",)), scores=True)
     own = judge.settings
@@ -273,17 +286,6 @@ def infidelity(
             normalize=normalize,
         ),
     )  # fmt: skip
-
-
-def check_noise(noise_stddev: float) -> None:
-    if not noise_stddev > 0:
-        raise ValueError(
-            message(
-                "Noise is a positive share of the range of the inputs.",
-                f"{noise_stddev!r}",
-                "Pass such as 0.1.",
-            )
-        )
 
 
 def check_floating(inputs: Any, why: str) -> None:

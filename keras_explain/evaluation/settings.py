@@ -108,3 +108,15 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
                 f"{name}={value!r}",
             )
         )
+
+
+def check_noise(noise_stddev: float) -> None:
+    """Raises `ValueError` unless noise has a positive size."""
+    if not noise_stddev > 0:
+        raise ValueError(
+            message(
+                "Noise is a positive share of the range of the inputs.",
+                f"{noise_stddev!r}",
+                "Pass such as 0.1.",
+            )
+        )

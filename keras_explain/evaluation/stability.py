@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from keras_explain.evaluation.faithfulness import (
     check_floating,
-    check_noise,
     span,
 )
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import check_count, take
+from keras_explain.evaluation.settings import check_count, check_noise, take
 
 
 def max_sensitivity(

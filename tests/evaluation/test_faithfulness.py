@@ -223,6 +223,8 @@ def test_infidelity_refuses():
                    perturbation=lambda i, n: [i, i])  # fmt: skip
     with pytest.raises(ValueError, match="`num_samples` is an integer"):
         infidelity(explainer, specimen.inputs, num_samples=0)
+    with pytest.raises(ValueError, match="fit a single perturbation"):
+        infidelity(explainer, specimen.inputs, num_samples=1, normalize=True)
 
 
 def test_several_inputs():

@@ -44,7 +44,7 @@ def test_shift_invariance_of_a_linear_model():
     moved = shift_invariance(
         keras_explain.InputXGradient(model), x, shift=[0.0, 3.0, 0.0]
     )
-    np.testing.assert_allclose(moved.per_sample, 2 * 3 / 2)
+    np.testing.assert_allclose(moved.per_sample, 2 * 3 / 8)  # -2 and -8
     called = shift_invariance(
         lambda m, i, t: np.asarray(keras_explain.InputXGradient(m)(i)), x,
         shift=[0.0, 3.0, 0.0], model=model,
