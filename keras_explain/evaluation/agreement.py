@@ -63,7 +63,7 @@ def human_agreement(
         https://arxiv.org/abs/1606.03556
     """
     sizes = np.ravel(size)
-    if np.any(sizes < 1) or (sizes.size == 1 and sizes[0] < 2):
+    if np.any(sizes < 1) or np.prod(sizes) < 2:
         raise ValueError(
             message(
                 "A correlation needs a grid of several cells.",

@@ -123,8 +123,12 @@ def similar(name: str, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns how alike maps `(batch, *positions)` are, `(batch,)`.
 
     NaN where a map holds NaN; for the correlations also where one is
-    constant; for `"hog"` where the maps are no pictures of 4 pixels or more.
+    constant.
+
+    Raises:
+        ValueError: If maps of this shape have no such similarity.
     """
+    _check_shape(name, one.shape)
     flat = [v.reshape(len(v), -1) for v in (one, other)]
     if name == "spearman":
         return spearman(*flat)
@@ -132,12 +136,30 @@ def similar(name: str, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return spearman(*map(np.abs, flat))
     function = ssim if name == "ssim" else hog
     found = np.full(len(one), np.nan)
-    if name == "hog" and (one.ndim != 3 or min(one.shape[1:]) < 4):
-        return found
     for k, (a, b) in enumerate(zip(one, other, strict=True)):
         if np.isfinite(a).all() and np.isfinite(b).all():
             found[k] = function(a, b)
     return found
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if np.prod(shape[1:]) < 2:
+        raise ValueError(
+            message(
+                "Maps of one value are all alike.",
+                f"maps of shape {shape}",
+                "Compare maps of several positions: explain the inputs, or "
+                "an earlier layer.",
+            )
+        )
+    if name == "hog" and (len(shape) != 3 or min(shape[1:]) < 4):
+        raise ValueError(
+            message(
+                "Only pictures of 4 pixels or more have oriented gradients.",
+                f"maps of shape {shape}",
+                'Pass another `similarity`, such as "spearman" or "ssim".',
+            )
+        )
 
 
 def downsized(maps: np.ndarray, sizes: Sequence[int]) -> np.ndarray:

@@ -306,6 +306,10 @@ def test_agreement_of_constant_maps_is_not_valid():
     assert agree(maps, np.ones((2, 8, 8))).n_valid == 0
     with pytest.raises(ValueError, match="grid of several cells"):
         agree(maps, maps, size=1)
+    with pytest.raises(ValueError, match="grid of several cells"):
+        agree(maps, maps, size=(1, 1))
+    assert agree(maps, np.random.default_rng(0).uniform(size=(2, 8, 8)),
+                 size=(1, 4)).n_valid == 1  # fmt: skip
     with pytest.raises(ValueError, match="attention map has the axes"):
         agree(maps, np.ones((2, 8)))
 

@@ -63,7 +63,18 @@ def test_hog_and_maps_that_hold_nan():
     other[1, 0, 0] = np.nan
     for name in ("hog", "ssim", "spearman", "spearman_abs"):
         assert np.isnan(similar(name, maps, other)).tolist() == [0, 1, 0]
-    assert np.isnan(similar("hog", maps[:, 0], maps[:, 0])).all()
+
+
+def test_maps_that_cannot_be_compared():
+    """They gave NaN for all samples, or 1 whatever the maps."""
+    maps = np.random.default_rng(0).uniform(size=(3, 16, 16))
+    for table in (maps[:, 0], maps[:, :3], maps[..., None]):
+        with pytest.raises(ValueError, match="have oriented gradients"):
+            similar("hog", table, table)
+    for name in ("ssim", "spearman", "spearman_abs", "hog"):
+        for one in (maps[:, 0, :1], maps[:, :1, :1]):
+            with pytest.raises(ValueError, match="Maps of one value"):
+                similar(name, one, one)
 
 
 def test_hog_says_what_to_install(monkeypatch):
