@@ -10,11 +10,19 @@ import tensorflow as tf
 from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.class_target import as_target
 from keras_explain.engine.errors import message
+from keras_explain.engine.explainer import Explainer
 from keras_explain.engine.fills import check_finite
+from keras_explain.engine.recording import record
 from keras_explain.engine.score import Evaluation as Run
 from keras_explain.engine.score import ScoreFunction
 from keras_explain.engine.targets import Target
-from keras_explain.evaluation.judged import Batch, Judge, Judgeable
+from keras_explain.evaluation import positions
+from keras_explain.evaluation.judged import (
+    Batch,
+    Judge,
+    Judgeable,
+    specs_of,
+)
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
 from keras_explain.evaluation.settings import Settings, take
@@ -49,7 +57,9 @@ def completeness(
         that is zero.
 
     Raises:
-        ValueError: If the baseline does not fit.
+        ValueError: If the baseline does not fit, or the maps are not of the
+            shape of what is explained: a class activation map adds up to
+            nothing.
         TypeError: See `deletion`.
 
     Example:
@@ -71,6 +81,7 @@ def completeness(
     residuals, relative = [], []
     for batch in judge.batches(data, "Evaluating"):
         explained = judge.explain(batch)
+        _check_adds_up(judge, batch, explained.maps)
         wanted = judge.scored(explained.target, "logit")
         made = callable(baseline)
         fitted = fit_baseline(
@@ -94,6 +105,32 @@ def completeness(
         np.concatenate(residuals),
         judge.about(),
         details={"relative": np.concatenate(relative)},
+    )
+
+
+def _check_adds_up(judge: Judge, batch: Batch, maps: Any) -> None:
+    """Raises unless there is a value for each value that is explained.
+
+    That is one of the inputs, or of the output of the layer. A callable may
+    have summed the channels.
+    """
+    flat = [tuple(np.shape(m)) for m in tf.nest.flatten(maps)]
+    explainer: Any = judge.explainer
+    if not isinstance(explainer, Explainer):
+        xs = tf.nest.flatten(batch.inputs)
+        if flat == [(batch.size, *positions.axes_of(x)) for x in xs]:
+            return
+    elif getattr(explainer, "layer", None) is not None:
+        graph = record(explainer.model, specs_of(batch.inputs))
+        shape = graph.find(explainer.layer).shape
+        if shape is None or tf.TensorShape(shape[1:]).is_compatible_with(
+            flat[0][1:]
+        ):
+            return
+    positions.check_same_shape(
+        maps,
+        batch.inputs,
+        "Completeness adds up one attribution for each value.",
     )
 
 

@@ -239,6 +239,13 @@ class Judge:
         }
 
 
+def specs_of(inputs: Any) -> Any:
+    """Returns what inputs look like, whatever the size of the batch."""
+    return tf.nest.map_structure(
+        lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), inputs
+    )
+
+
 def plain_target(target: Target) -> Any:
     """Returns the indices of a plain class; any other target as it is."""
     if not isinstance(target, Class):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_explain.engine.class_target import Class, find_output
 from keras_explain.engine.errors import message
@@ -14,7 +13,12 @@ from keras_explain.engine.explainer import Explainer
 from keras_explain.engine.recording import record
 from keras_explain.engine.scoring import settled_on
 from keras_explain.evaluation.faithfulness import mean_of_known
-from keras_explain.evaluation.judged import Batch, Explained, Judge
+from keras_explain.evaluation.judged import (
+    Batch,
+    Explained,
+    Judge,
+    specs_of,
+)
 from keras_explain.evaluation.randomization import quietly, reduced_maps
 from keras_explain.evaluation.result import Evaluation, evaluated
 from keras_explain.evaluation.settings import check_choice, check_count, take
@@ -116,10 +120,7 @@ def _other_class(
 
 
 def _classes(judge: Judge, batch: Batch) -> int:
-    specs = tf.nest.map_structure(
-        lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), batch.inputs
-    )
-    graph = record(judge.model, specs)
+    graph = record(judge.model, specs_of(batch.inputs))
     target = batch.target
     head = graph.heads[find_output(graph.heads, target.output)]  # type: ignore[attr-defined]
     number = head.shape[-1] if len(head.shape) > 1 else 1

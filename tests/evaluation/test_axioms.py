@@ -56,6 +56,24 @@ def test_completeness_takes_the_baseline_of_the_explainer():
         completeness(explainer, specimen.inputs, baseline=np.ones(3))
 
 
+def test_completeness_needs_an_attribution_for_each_value():
+    model, x = zoo.build("functional").model, zoo.images(2)
+    cams = (keras_explain.GradCAM(model),
+            keras_explain.GradCAM(model, layer="conv2"),
+            keras_explain.SmoothGrad(keras_explain.GradCAM(model)))  # fmt: skip
+    for explainer in cams:
+        with pytest.raises(ValueError, match="Completeness adds up one"):
+            completeness(explainer, x)
+    with pytest.raises(ValueError, match="Completeness adds up one"):
+        completeness(lambda i, t: i[:, ::2, ::2], x, model=model)
+    sums = nets.total((8, 8, 3))
+    for maps in (lambda i, t: i, lambda i, t: i.sum(-1)):
+        assert completeness(maps, x, model=sums).mean < 1e-4
+    tokens = zoo.build("lstm")
+    explainer = keras_explain.Gradient(tokens.model, layer="embedding")
+    assert completeness(explainer, tokens.inputs).n_valid > 0
+
+
 def folded(model):
     """The same function, written without its batch normalization."""
     conv, norm, dense = (model.get_layer(n) for n in ("conv", "norm", "out"))

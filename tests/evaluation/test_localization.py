@@ -308,8 +308,8 @@ def test_agreement_of_constant_maps_is_not_valid():
         agree(maps, maps, size=1)
     with pytest.raises(ValueError, match="grid of several cells"):
         agree(maps, maps, size=(1, 1))
-    assert agree(maps, np.random.default_rng(0).uniform(size=(2, 8, 8)),
-                 size=(1, 4)).n_valid == 1  # fmt: skip
+    rows = np.random.default_rng(0).uniform(size=(2, 8, 8))
+    assert agree(rows, rows, size=(1, 4)).n_valid == 2
     with pytest.raises(ValueError, match="attention map has the axes"):
         agree(maps, np.ones((2, 8)))
 
