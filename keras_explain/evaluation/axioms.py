@@ -25,7 +25,7 @@ from keras_explain.evaluation.judged import (
 )
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, take
+from keras_explain.evaluation.settings import Settings, as_text, take
 
 
 def completeness(
@@ -103,7 +103,7 @@ def completeness(
     return evaluated(
         "completeness",
         np.concatenate(residuals),
-        judge.about(),
+        judge.about(baseline=as_text(baseline)),
         details={"relative": np.concatenate(relative)},
     )
 
@@ -200,7 +200,7 @@ def implementation_invariance(
     return evaluated(
         "implementation_invariance",
         np.concatenate(found),
-        first.about(other=second.about()["explainer"]),
+        first.about(other=second.about()["explainer"], tolerance=tolerance),
     )
 
 

@@ -15,7 +15,12 @@ from keras_explain.evaluation.removal import (
     removal_measure,
 )
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, check_choice, take
+from keras_explain.evaluation.settings import (
+    Settings,
+    as_text,
+    check_choice,
+    take,
+)
 
 
 def deletion(
@@ -199,7 +204,9 @@ def perturbation_curve(
     return evaluated(
         "perturbation_curve",
         np.where(found["valid"], drops[0], np.nan),
-        judge.about(order=order, region=region, steps=steps, fill=_text(fill)),
+        judge.about(
+            order=order, region=region, steps=steps, fill=as_text(fill)
+        ),
         curve=(counts[0], curve),
         details={"class": found["class"]},
     )
@@ -220,7 +227,7 @@ def _area(
     return evaluated(
         name,
         np.where(found["valid"], area, np.nan),
-        judge.about(steps=removal.steps, fill=_text(removal.fill)),
+        judge.about(steps=removal.steps, fill=as_text(removal.fill)),
         curve=(shares[0], curves[0]),
         details={"class": found["class"]},
     )
@@ -259,10 +266,3 @@ def _curves(
                 x[k] /= x[k][-1]
     joined = [one_length(parts) for parts in curves]
     return x, joined, {k: np.concatenate(v) for k, v in about.items()}
-
-
-def _text(fill: Any) -> Any:
-    """A fill as JSON can hold it."""
-    if isinstance(fill, (str, int, float)):
-        return fill
-    return f"values of shape {np.shape(fill)}" if np.ndim(fill) else repr(fill)

@@ -18,7 +18,7 @@ from keras_explain.evaluation import positions
 from keras_explain.evaluation.judged import Batch, Judge, Judgeable
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import take
+from keras_explain.evaluation.settings import as_text, take
 
 
 def log_odds_erasure(
@@ -106,7 +106,9 @@ def log_odds_erasure(
     return evaluated(
         "log_odds_erasure",
         delta,
-        judge.about(other=np.asarray(other).tolist(), share=share),
+        judge.about(
+            other=np.asarray(other).tolist(), share=share, fill=as_text(fill)
+        ),
         details=found,
     )
 

@@ -20,6 +20,7 @@ from keras_explain.evaluation import positions
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.result import Evaluation, evaluated
 from keras_explain.evaluation.settings import (
+    as_text,
     check_choice,
     check_count,
     check_noise,
@@ -113,7 +114,8 @@ def sensitivity_n(
     curve[~np.concatenate(valid)] = np.nan
     return evaluated(
         "sensitivity_n", mean_of_known(curve),
-        judge.about(sizes=x.tolist(), subsets=subsets), curve=(x, curve),
+        judge.about(sizes=x.tolist(), subsets=subsets, fill=as_text(fill)),
+        curve=(x, curve),
     )  # fmt: skip
 
 

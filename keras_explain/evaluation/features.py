@@ -23,7 +23,12 @@ from keras_explain.evaluation import positions
 from keras_explain.evaluation.faithfulness import check_floating
 from keras_explain.evaluation.judged import Batch, Judge, Judgeable
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, check_count, take
+from keras_explain.evaluation.settings import (
+    Settings,
+    as_text,
+    check_count,
+    take,
+)
 
 # Scores that differ by less than this share of themselves are the same.
 SAME = 1e-5
@@ -101,7 +106,8 @@ def sensitivity_a(
     number = np.concatenate(tried)
     share = np.concatenate(kept) / np.where(number > 0, number, np.nan)
     return evaluated(
-        "sensitivity_a", share, judge.about(num_features=num_features),
+        "sensitivity_a", share,
+        judge.about(num_features=num_features, baseline=as_text(baseline)),
         details={"tried": number},
     )  # fmt: skip
 

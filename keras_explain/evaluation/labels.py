@@ -15,7 +15,12 @@ from keras_explain.evaluation.copies import judged_for
 from keras_explain.evaluation.judged import Judge
 from keras_explain.evaluation.randomization import quietly, reduced_maps
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, check_count, take
+from keras_explain.evaluation.settings import (
+    Settings,
+    as_text,
+    check_count,
+    take,
+)
 from keras_explain.evaluation.similarity import check_similarities, similar
 
 
@@ -107,7 +112,9 @@ def label_randomization(
     return evaluated(
         "label_randomization",
         joined[names[0]],
-        judges[0].about(accuracy=accuracy, similarity=list(names)),
+        judges[0].about(
+            accuracy=accuracy, similarity=list(names), train=as_text(train)
+        ),
         details=joined,
     )
 

@@ -126,11 +126,18 @@ def model_randomization(
     return evaluated(
         "model_randomization",
         mean_of_known(curve[:, 1:]),
-        judge.about(order=order, similarity=list(names)),
+        judge.about(order=order, similarity=list(names), layers=_named(layers)),
         curve=(np.arange(len(labels)), curve),
         labels=labels,
         details={"class": np.concatenate(classes), **joined},
     )
+
+
+def _named(layers: Sequence[Any] | None) -> list[str] | None:
+    """The names of layers, as JSON can hold them."""
+    if layers is None:
+        return None
+    return [str(getattr(layer, "name", layer)) for layer in layers]
 
 
 class _Trial(NamedTuple):

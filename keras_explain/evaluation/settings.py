@@ -62,6 +62,21 @@ class Settings:
             )
 
 
+def as_text(value: Any) -> Any:
+    """Returns an option as JSON can hold it."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    if isinstance(value, dict):
+        return {name: as_text(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)) and any(map(np.ndim, value)):
+        return [as_text(part) for part in value]
+    if np.ndim(value):
+        return f"values of shape {np.shape(value)}"
+    return repr(value)
+
+
 def take(given: dict[str, Any], unused: tuple[str, ...] = ()) -> Settings:
     """Returns the settings of a measure from its keyword arguments.
 

@@ -118,7 +118,7 @@ def shift_invariance(
         found.append(np.where(valid, error, np.nan))
     return evaluated(
         "shift_invariance", np.concatenate(found),
-        judge.about(shift=np.asarray(shift).tolist()),
+        judge.about(shift=np.asarray(shift).tolist(), tolerance=tolerance),
     )  # fmt: skip
 
 
