@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import batching
+from keras_explain.engine.errors import message
 from keras_explain.engine.files import write_aside
 
 # What there may be one of for each sample, and what has one row for each.
@@ -132,6 +133,40 @@ class Explanation:
         options.setdefault("signed", self.signed)
         titles = options.pop("titles", None) or self.titles()
         return plots.plot_attributions(images, maps, titles=titles, **options)
+
+    def plot_change(self, **options: Any) -> Any:
+        """Returns a figure of a layer before and after channels are hidden.
+
+        It is there for `ExtremalPerturbation` and `MeaningfulPerturbation`
+        with `layer`, of a layer whose output are pictures; under the mean of
+        the masks of all areas.
+
+        Args:
+            options: Those of `keras_explain.plots.change`.
+
+        Raises:
+            ValueError: If no channels were hidden, or the layer has no
+                pictures.
+        """
+        from keras_explain import plots
+
+        details = self.details
+        if "activation" not in details:
+            raise ValueError(
+                message(
+                    "There is no layer whose channels were hidden.",
+                    f"an explanation by {self.method!r}",
+                    "Pass `layer` to `ExtremalPerturbation` or "
+                    "`MeaningfulPerturbation`, or use `plot`.",
+                )
+            )
+        before = tf.nest.flatten(details["activation"])[0]
+        masks = tf.nest.flatten(details["channels"])[0]
+        if masks.ndim == 3:  # one for each area
+            masks = masks.mean(1)
+        masks = masks.reshape(len(masks), *[1] * (before.ndim - 2), -1)
+        options.setdefault("titles", self.titles())
+        return plots.change(before, before * masks, **options)
 
     def titles(self) -> list[str]:
         """Returns a line for each sample: the class and its score."""

@@ -4,6 +4,7 @@ Figures are made without `pyplot`: show them in a notebook by naming them, and
 write them with `save` or `to_png`.
 """
 
+from keras_explain.plots.change import change
 from keras_explain.plots.color import (
     collapse_channels,
     normalize,
@@ -21,6 +22,7 @@ from keras_explain.plots.tokens import sequence
 
 __all__ = [
     "bars",
+    "change",
     "collapse_channels",
     "grid",
     "heatmap",

@@ -117,9 +117,10 @@ class ExtremalPerturbation(LearnedMask):
         `"reward"`, `(batch, areas)`, of the masks that are returned; and
         `"history"`, `(batch, areas, steps)`, the reward before each step.
         With `layer` the masks are `"channels"`, `(batch, areas, channels)`,
-        and there are `"before"`, `"after"` and `"diff"`, `(batch,
-        *positions)`: the mean over channels of the activation as it is and
-        under the mean mask, and the second minus the first.
+        and there are `"activation"`, the output of the layer, and
+        `"before"`, `"after"` and `"diff"`, `(batch, *positions)`: its mean
+        over channels as it is and under the mean mask, and the second minus the
+        first. `explain(...).plot_change()` draws them.
 
     Raises:
         ValueError: If an area is not between 0 and 1, there is no such

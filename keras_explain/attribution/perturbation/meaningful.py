@@ -98,9 +98,10 @@ class MeaningfulPerturbation(LearnedMask):
         `"reward"`, `(batch,)`, the score (to delete, minus the score) under
         the mask; and `"history"`, `(batch, steps)`, the reward before each
         step. With `layer` the masks are `"channels"`, `(batch, channels)`,
-        and there are `"before"`, `"after"` and `"diff"`, `(batch,
-        *positions)`: the mean over channels of the activation as it is and
-        under the mask, and the second minus the first.
+        and there are `"activation"`, the output of the layer, and
+        `"before"`, `"after"` and `"diff"`, `(batch, *positions)`: its mean
+        over channels as it is and under the mask, and the second minus the
+        first. `explain(...).plot_change()` draws them.
 
     Raises:
         ValueError: If there is no such variant or perturbation, a setting is

@@ -131,7 +131,7 @@ def findings(
 def _before_and_after(
     point: Any, sites: Sequence[Site | None], shown: Masks
 ) -> dict[str, Any]:
-    """Means over channels of an activation as it is and under its masks."""
+    """An activation, and its means over channels without and with masks."""
     before, after = [], []
     for x, site, mask in zip(tf.nest.flatten(point), sites, shown,
                              strict=True):  # fmt: skip
@@ -141,6 +141,7 @@ def _before_and_after(
             x = x * site.laid(tf.reduce_mean(mask, 0))
         after.append(tf.reduce_mean(x, -1))
     maps = {
+        "activation": tf.nest.flatten(point),
         "before": before,
         "after": after,
         "diff": [b - a for a, b in zip(before, after, strict=True)],
