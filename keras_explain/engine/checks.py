@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -180,3 +181,58 @@ def _check_shape(shape: tf.TensorShape, name: str, spec: Any) -> None:
             mend,
         )
     )
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises `ValueError` unless an option is one of a few names."""
+    choices = list(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            message(
+                f"`{name}` is one of a few names.",
+                f"{name}={value!r}",
+                f"Pass one of {', '.join(map(repr, choices))}.",
+            )
+        )
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raises unless an option is a number of things.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is below `least`.
+    """
+    whole = is_integer(value)
+    if not whole or value < least:
+        raise (ValueError if whole else TypeError)(
+            message(
+                f"`{name}` is an integer of at least {least}.",
+                f"{name}={value!r}",
+            )
+        )
+
+
+def check_integer(name: str, value: Any) -> None:
+    """Raises `TypeError` unless an option is an integer."""
+    if not is_integer(value):
+        raise TypeError(
+            message(f"`{name}` is an integer.", f"{name}={value!r}")
+        )
+
+
+def check_seed(seed: Any) -> None:
+    """Raises `ValueError` unless a seed is a non-negative integer."""
+    if not is_integer(seed) or seed < 0:
+        raise ValueError(
+            message(
+                "A seed is a non-negative integer.",
+                f"seed={seed!r}",
+                "The same seed gives the same result.",
+            )
+        )
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, and no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.errors import message, near
+from keras_explain.engine.graph import Graph
 
 NAMES = ("zero", "mean", "blur")
 # Standard deviation of the blur, as a share of each axis of positions.
@@ -63,6 +65,33 @@ def check_finite(values: Any, name: str = "fill") -> None:
                     "for missing values there.",
                 )
             )
+
+
+def check_tokens(fill: Any, inputs: Any, graph: Graph) -> None:
+    """Raises `ValueError` if a fill is no token of the vocabulary.
+
+    Args:
+        fill: What hides the inputs; only a number is looked at.
+        inputs: Tensors of the batch.
+        graph: Of the model; the largest of its embeddings counts.
+    """
+    flat = tf.nest.flatten(inputs)
+    if fill is None or not _is_number(fill) or flat[0].dtype.is_floating:
+        return
+    sizes = [
+        call.operation.input_dim
+        for call in graph.layers
+        if isinstance(call.operation, keras.layers.Embedding)
+    ]
+    if sizes and not 0 <= fill < max(sizes):
+        raise ValueError(
+            message(
+                "The fill is no token of the vocabulary.",
+                f"fill={fill!r}, and {max(sizes)} tokens",
+                "Pass the number of the token that stands for a missing one, "
+                f"from 0 to {max(sizes) - 1}.",
+            )
+        )
 
 
 def fill_arguments(fill: Any, inputs: Any, rows: slice | None) -> dict:

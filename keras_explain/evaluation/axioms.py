@@ -25,7 +25,12 @@ from keras_explain.evaluation.judged import (
 )
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, as_text, take
+from keras_explain.evaluation.settings import (
+    Settings,
+    as_text,
+    check_tolerance,
+    take,
+)
 
 
 def completeness(
@@ -186,6 +191,7 @@ def implementation_invariance(
         Sundararajan et al., 2017. Axiomatic Attribution for Deep Networks.
         https://arxiv.org/abs/1703.01365
     """
+    check_tolerance(tolerance)
     own = take(settings, ("reduce", "of"))
     first = Judge(explainer, target, own)
     second = Judge(other, target, Settings(**_without_model(own)))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine.explainer import Explainer
+from keras_explain.evaluation.settings import check_callable
 
 
 @contextlib.contextmanager
@@ -93,6 +94,7 @@ def judged_for(explainer: Any, model: keras.Model) -> Any:
     if isinstance(explainer, type) and issubclass(explainer, Explainer):
         return explainer(model)
     function: Callable = explainer
+    check_callable(function, "model", "inputs", "target")
 
     def bound(inputs: Any, target: Any) -> Any:
         return function(model, inputs, target)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_explain.engine.checks import check_choice
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.removal import (
     ORDERS,
@@ -15,12 +16,7 @@ from keras_explain.evaluation.removal import (
     removal_measure,
 )
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import (
-    Settings,
-    as_text,
-    check_choice,
-    take,
-)
+from keras_explain.evaluation.settings import Settings, as_text, take
 
 
 def deletion(

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import sampling
+from keras_explain.engine.checks import check_choice, check_count
 from keras_explain.engine.errors import message
 from keras_explain.engine.fills import check_fill, fill_arguments, filled
 from keras_explain.engine.masking import Masked
@@ -19,13 +20,7 @@ from keras_explain.engine.scoring import Measure
 from keras_explain.evaluation import positions
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import (
-    as_text,
-    check_choice,
-    check_count,
-    check_noise,
-    take,
-)
+from keras_explain.evaluation.settings import as_text, check_noise, take
 from keras_explain.evaluation.similarity import pearson
 
 _PERTURBATIONS = ("noise", "noisy_baseline", "removal")

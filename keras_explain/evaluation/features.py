@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import fit_baseline
+from keras_explain.engine.checks import check_count
 from keras_explain.engine.errors import ExplainWarning
 from keras_explain.engine.fills import check_finite
 from keras_explain.engine.masking import Masked, blend
@@ -23,12 +24,7 @@ from keras_explain.evaluation import positions
 from keras_explain.evaluation.faithfulness import check_floating
 from keras_explain.evaluation.judged import Batch, Judge, Judgeable
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import (
-    Settings,
-    as_text,
-    check_count,
-    take,
-)
+from keras_explain.evaluation.settings import Settings, as_text, take
 
 # Scores that differ by less than this share of themselves are the same.
 SAME = 1e-5

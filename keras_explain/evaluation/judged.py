@@ -16,7 +16,7 @@ from keras_explain.engine.explainer import Explainer
 from keras_explain.engine.scoring import Measure, Scorer, scored_as, settled_on
 from keras_explain.engine.targets import Target
 from keras_explain.evaluation.positions import finite, reduced
-from keras_explain.evaluation.settings import Settings
+from keras_explain.evaluation.settings import Settings, check_callable
 
 Judgeable = Explainer | Callable[[Any, Any], Any]
 
@@ -91,6 +91,8 @@ class Judge:
                     "Pass such as `GradCAM(model)`.",
                 )
             )
+        if not isinstance(explainer, Explainer):
+            check_callable(explainer, "inputs", "target")
         self.explainer = explainer
         self.target = as_target(target)
         self.settings = settings
@@ -196,7 +198,17 @@ class Judge:
     def call(self, inputs: Any, target: Target) -> Any:
         """Returns what a callable says about inputs."""
         arrays = tf.nest.map_structure(np.asarray, inputs)
-        return self.explainer(arrays, plain_target(target))
+        maps = self.explainer(arrays, plain_target(target))
+        for part in tf.nest.flatten(maps):
+            if part is None or np.asarray(part).dtype.kind not in "fiub":
+                raise TypeError(
+                    message(
+                        "A callable returns maps: arrays of numbers.",
+                        f"{type(part).__name__}",
+                        "Return one value for each position of the inputs.",
+                    )
+                )
+        return maps
 
     @property
     def explained_model(self) -> keras.Model:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_explain.engine.checks import check_count
 from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Explainer
@@ -15,12 +16,7 @@ from keras_explain.evaluation.copies import judged_for
 from keras_explain.evaluation.judged import Judge
 from keras_explain.evaluation.randomization import quietly, reduced_maps
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import (
-    Settings,
-    as_text,
-    check_count,
-    take,
-)
+from keras_explain.evaluation.settings import Settings, as_text, take
 from keras_explain.evaluation.similarity import check_similarities, similar
 
 
@@ -171,6 +167,15 @@ def _trained(build: Any, train: Any, x: Any, y: Any) -> keras.Model:
         )
     if callable(train):
         train(model, x, y)
+    elif not model.compiled:
+        raise ValueError(
+            message(
+                "The model that `build` returns is not compiled.",
+                f"train={train}, a number of epochs",
+                "Call `compile` with a loss in `build`, or pass a function "
+                "`(model, x, y)` that trains as `train`.",
+            )
+        )
     else:
         model.fit(x, y, epochs=train, verbose=0)
     return model

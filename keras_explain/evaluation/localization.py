@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
+from keras_explain.engine.checks import check_choice, check_count
 from keras_explain.engine.errors import message
 from keras_explain.evaluation import objects
 from keras_explain.evaluation.judged import Batch, Explained, Judge, Judgeable
 from keras_explain.evaluation.positions import axes_of
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import check_choice, check_count, take
+from keras_explain.evaluation.settings import take
 from keras_explain.evaluation.similarity import average_ranks
 
 _VARIANTS = ("hit", "energy", "rank", "roc")
@@ -98,7 +100,7 @@ def pointing_game(
         check_count("variant", variant)
     check_choice("average", average, ("sample", "class"))
     check_choice("ties", ties, ("mean", "index"))
-    if not tolerance >= 0:
+    if not isinstance(tolerance, numbers.Real) or not tolerance >= 0:
         raise ValueError(
             message(
                 "`tolerance` is a distance in pixels.",

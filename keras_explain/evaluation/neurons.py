@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_explain.engine.checks import check_choice, check_count
 from keras_explain.engine.class_target import Class, find_output
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Explainer
@@ -21,7 +22,7 @@ from keras_explain.evaluation.judged import (
 )
 from keras_explain.evaluation.randomization import quietly, reduced_maps
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import check_choice, check_count, take
+from keras_explain.evaluation.settings import take
 from keras_explain.evaluation.similarity import check_similarities, similar
 
 

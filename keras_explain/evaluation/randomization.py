@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.errors import ExplainWarning
 from keras_explain.engine.explainer import Explainer
 from keras_explain.engine.targets import Target
@@ -21,7 +22,7 @@ from keras_explain.evaluation.initialization import (
 )
 from keras_explain.evaluation.judged import Batch, Explained, Judge
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import Settings, check_choice, take
+from keras_explain.evaluation.settings import Settings, take
 from keras_explain.evaluation.similarity import check_similarities, similar
 
 _USUAL = ("spearman_abs", "spearman", "ssim")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.checks import check_count
 from keras_explain.engine.errors import message
 from keras_explain.engine.fills import check_fill, fill_arguments, filled
 from keras_explain.engine.masking import Masked
@@ -16,7 +17,6 @@ from keras_explain.engine.score import ScoreFunction
 from keras_explain.engine.scoring import Measure
 from keras_explain.evaluation import positions
 from keras_explain.evaluation.judged import Batch, Explained, Judge
-from keras_explain.evaluation.settings import check_count
 
 ORDERS = ("morf", "lerf", "random")
 
@@ -105,6 +105,15 @@ def removal_arguments(
     }
     regions = positions.regions(values, batch.inputs, removal.region)
     number = int(regions.max()) + 1
+    if removal.region > 1 and number == 1:
+        raise ValueError(
+            message(
+                "A region covers the whole input.",
+                f"region={removal.region} for inputs of shape "
+                f"{[tuple(x.shape) for x in tf.nest.flatten(batch.inputs)]}",
+                "Pass a smaller `region`, so that there is an order.",
+            )
+        )
     random = np.random.default_rng([judge.settings.seed, number])
     given: dict[str, Any] = {
         "maps": values,

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import sampling
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.class_target import Class
 from keras_explain.engine.errors import message
 from keras_explain.engine.inpainting import inpaint
@@ -25,11 +26,7 @@ from keras_explain.evaluation.removal import (
     removal_arguments,
 )
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import (
-    SCORES,
-    check_choice,
-    take,
-)
+from keras_explain.evaluation.settings import SCORES, take
 
 # Enough for a picture: the noise that is added is a hundred times larger.
 _TOLERANCE = 1e-4

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import numbers
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_explain.engine.checks import (
+    check_choice,
+    check_seed,
+    is_integer,
+)
 from keras_explain.engine.errors import message, near
 
 REDUCTIONS = ("sum", "magnitude")
@@ -45,21 +52,47 @@ class Settings:
         check_choice("reduce", self.reduce, REDUCTIONS)
         if self.of is not None:
             check_choice("of", self.of, SCORES)
-        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise ValueError(
-                message(
-                    "A seed is a non-negative integer.",
-                    f"seed={self.seed!r}",
-                    "The same seed gives the same result.",
-                )
-            )
-        if self.batch_size < 1:
-            raise ValueError(
+        check_seed(self.seed)
+        whole = is_integer(self.batch_size)
+        if not whole or self.batch_size < 1:
+            raise (ValueError if whole else TypeError)(
                 message(
                     "A batch holds at least one sample.",
-                    f"batch_size={self.batch_size}",
+                    f"batch_size={self.batch_size!r}",
+                    "Pass an integer of at least 1.",
                 )
             )
+
+
+def check_tolerance(tolerance: Any) -> None:
+    """Raises unless a tolerance is a number from zero on."""
+    number = isinstance(tolerance, numbers.Real)
+    if not number or not tolerance >= 0:
+        raise (ValueError if number else TypeError)(
+            message(
+                "`tolerance` is a share, zero or more.",
+                f"tolerance={tolerance!r}",
+                "Pass such as 1e-3.",
+            )
+        )
+
+
+def check_callable(function: Any, *names: str) -> None:
+    """Raises `TypeError` if a callable does not take these arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of code that is not Python
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise TypeError(
+            message(
+                "The callable takes other arguments than it is given.",
+                f"{getattr(function, '__name__', function)}{signature}",
+                f"This measure calls it as `({', '.join(names)})`.",
+            )
+        ) from None
 
 
 def as_text(value: Any) -> Any:
@@ -99,30 +132,6 @@ def take(given: dict[str, Any], unused: tuple[str, ...] = ()) -> Settings:
                 )
             )
     return Settings(**given)
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises `ValueError` unless an option is one of a few names."""
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(
-            message(
-                f"`{name}` is one of a few names.",
-                f"{name}={value!r}",
-                f"Pass one of {', '.join(map(repr, choices))}.",
-            )
-        )
-
-
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Raises `ValueError` unless an option is a number of things."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(
-            message(
-                f"`{name}` is an integer of at least {least}.",
-                f"{name}={value!r}",
-            )
-        )
 
 
 def check_noise(noise_stddev: float) -> None:

@@ -19,7 +19,7 @@ from keras_explain.evaluation.judged import Judge
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.randomization import judge_of
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import take
+from keras_explain.evaluation.settings import check_tolerance, take
 
 
 class Shifted(keras.Model):
@@ -98,6 +98,7 @@ def shift_invariance(
         Kindermans et al., 2019. The (Un)reliability of Saliency Methods.
         https://arxiv.org/abs/1711.00867
     """
+    check_tolerance(tolerance)
     own = take(settings, ("reduce", "of"))
     judge = judge_of(explainer, target, own)
     other: Judge | None = None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, stats
 
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.errors import message
-from keras_explain.evaluation.settings import check_choice
 
 NAMES = ("spearman_abs", "spearman", "ssim", "hog")
 # The window of the structural similarity, as in its paper.

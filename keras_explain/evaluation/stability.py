@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.checks import check_count
 from keras_explain.evaluation.faithfulness import (
     check_floating,
     span,
@@ -14,7 +15,7 @@ from keras_explain.evaluation.faithfulness import (
 from keras_explain.evaluation.judged import Judge, Judgeable
 from keras_explain.evaluation.positions import finite
 from keras_explain.evaluation.result import Evaluation, evaluated
-from keras_explain.evaluation.settings import check_count, check_noise, take
+from keras_explain.evaluation.settings import check_noise, take
 
 
 def max_sensitivity(

@@ -77,3 +77,42 @@ def test_settings_hold_every_option(name):
     }
     assert wanted - NOT_KEPT <= set(found.settings)
     assert json.loads(json.dumps(found.settings)) == found.settings
+
+
+def sums(inputs, target):
+    return np.asarray(inputs).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "options", "error", "text"),
+    [
+        ("deletion", lambda i, t: None, {}, TypeError, "returns maps"),
+        ("deletion", lambda i: i, {}, TypeError, r"`\(inputs, target\)`"),
+        ("model_randomization", sums, {}, TypeError, r"`\(model, inputs"),
+        ("shift_invariance", sums, {}, TypeError, r"`\(model, inputs"),
+        ("deletion", sums, {"batch_size": "a"}, TypeError, "at least one"),
+        ("shift_invariance", sums, {"tolerance": "a"}, TypeError, "a share"),
+        ("implementation_invariance", sums, {"tolerance": -1, "other": sums},
+         ValueError, "a share"),
+        ("perturbation_curve", sums, {"region": 40}, ValueError,
+         "A region covers the whole"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(name, function, options, error, text):
+    with pytest.raises(error, match=text):
+        MEASURES[name](function, X, model=net(), **options)
+
+
+def test_tolerance_of_the_pointing_game_is_a_number():
+    with pytest.raises(ValueError, match="a distance in pixels"):
+        evaluation.pointing_game(sums, (X, BOX), tolerance="a")
+
+
+def test_labels_need_a_compiled_model():
+    def build():
+        return keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten()])
+
+    with pytest.raises(ValueError, match="is not compiled"):
+        evaluation.label_randomization(
+            keras_explain.Gradient, (X, np.array([0, 1])), build=build, train=1
+        )

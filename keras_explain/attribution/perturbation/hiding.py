@@ -8,9 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.errors import message
+from keras_explain.engine.checks import check_count
 from keras_explain.engine.explainer import Explainer
-from keras_explain.engine.fills import check_fill, fill_arguments, filled
+from keras_explain.engine.fills import (
+    check_fill,
+    check_tokens,
+    fill_arguments,
+    filled,
+)
 from keras_explain.engine.graph import Graph
 from keras_explain.engine.masking import Masked
 from keras_explain.engine.score import ScoreFunction
@@ -37,13 +42,15 @@ class Hiding(Explainer):
     ):
         super().__init__(model, layer=layer)
         check_fill(fill)
-        check_count("batch_size", batch_size, "Rows the model sees at once")
+        check_count("batch_size", batch_size)
         self.fill = fill
         self.batch_size = batch_size
 
     def _extra(
         self, inputs: Any, rows: slice | None, graph: Graph
     ) -> dict[str, Any]:
+        if self.layer is None:
+            check_tokens(self.fill, inputs, graph)
         if self.layer is None or isinstance(self.fill, str):
             return fill_arguments(self.fill, inputs, rows)
         if np.ndim(self.fill) == 0:
@@ -64,24 +71,3 @@ class Hiding(Explainer):
         if call is None:
             return tf.nest.map_structure(lambda t: t.shape, inputs)
         return tf.TensorShape(call.shape or [None])
-
-
-def check_count(name: str, value: Any, what: str) -> None:
-    """Raises unless an option is a whole number of at least one."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole:
-        raise TypeError(
-            message(
-                f"{what}: a whole number is needed.",
-                f"{name}={value!r}",
-                "Pass an integer of at least 1.",
-            )
-        )
-    if value < 1:
-        raise ValueError(
-            message(
-                f"{what}: at least one is needed.",
-                f"{name}={value}",
-                "Pass an integer of at least 1.",
-            )
-        )

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_explain.attribution.perturbation.hiding import Hiding, check_count
+from keras_explain.attribution.perturbation.hiding import Hiding
 from keras_explain.attribution.perturbation.random_masks import (
     RandomMasks,
     content_seeds,
 )
 from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_count, check_seed
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.score import ScoreFunction
@@ -94,8 +95,9 @@ class RISE(Hiding):
         **options: Any,
     ):
         super().__init__(model, layer=layer, **options)
-        check_count("num_masks", num_masks, "Number of random masks")
-        check_count("cells", cells, "Cells of a mask along each axis")
+        check_count("num_masks", num_masks)
+        check_count("cells", cells)
+        check_seed(seed)
         if num_masks == 1:
             raise ValueError(
                 message(

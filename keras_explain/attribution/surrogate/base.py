@@ -118,6 +118,8 @@ class SurrogateExplainer(Explainer):
     def _extra(
         self, inputs: Any, rows: slice | None, graph: Graph
     ) -> dict[str, Any]:
+        if self.layer is None:
+            fills.check_tokens(self.fill, inputs, graph)
         extra: dict[str, Any] = {}
         if hidden.is_values(self.fill):
             extra["rows"] = hidden.background(self.fill, inputs)

@@ -18,6 +18,7 @@ from keras_explain.attribution.surrogate.estimates import (
     complete,
 )
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_integer, check_seed
 from keras_explain.engine.errors import message
 
 
@@ -107,6 +108,9 @@ class KernelSHAP(SurrogateExplainer):
             batch_size=batch_size,
             layer=layer,
         )
+        check_seed(seed)
+        if num_samples is not None:
+            check_integer("num_samples", num_samples)
         if num_samples is not None and num_samples < 2:
             raise ValueError(
                 message(

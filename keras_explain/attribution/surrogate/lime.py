@@ -15,7 +15,8 @@ from keras_explain.attribution.surrogate.linear_surrogate import (
     LinearSurrogate,
 )
 from keras_explain.engine.catalogue import register
-from keras_explain.engine.errors import message
+from keras_explain.engine.checks import check_integer
+from keras_explain.engine.errors import message, near
 
 
 @register(
@@ -107,6 +108,7 @@ class LIME(SurrogateExplainer):
             batch_size=batch_size,
             layer=layer,
         )
+        check_integer("num_samples", num_samples)
         if num_samples < 2:
             raise ValueError(
                 message(
@@ -116,7 +118,7 @@ class LIME(SurrogateExplainer):
                 )
             )
         if surrogate is None or isinstance(surrogate, dict):
-            surrogate = LinearSurrogate(**(surrogate or {}))
+            surrogate = _surrogate(surrogate or {})
         self.num_samples = num_samples
         self.surrogate = surrogate
 
@@ -138,3 +140,17 @@ class LIME(SurrogateExplainer):
             np.stack([fit.errors for fit in fits]),
             np.array([[fit.intercept, fit.r2] for fit in fits]),
         )
+
+
+def _surrogate(options: dict[str, Any]) -> LinearSurrogate:
+    known = [field.name for field in dataclasses.fields(LinearSurrogate)]
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                message(
+                    "The linear surrogate has no such option.",
+                    f"{name}={options[name]!r}",
+                    f"Near names: {near(str(name), known)}.",
+                )
+            )
+    return LinearSurrogate(**options)

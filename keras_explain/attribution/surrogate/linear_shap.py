@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_explain.attribution.surrogate import gaussian, hidden
 from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_integer, check_seed
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.fills import check_finite
@@ -108,6 +109,8 @@ class LinearSHAP(Explainer):
                     f"Near names: {known}.",
                 )
             )
+        check_seed(seed)
+        check_integer("num_permutations", num_permutations)
         if num_permutations < 2:
             raise ValueError(
                 message(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_explain.engine.checks import check_integer, check_seed
 from keras_explain.engine.errors import message, near
 
 KERNELS = ("cosine", "l2")
@@ -69,6 +70,9 @@ class LinearSurrogate:
                     f"Near names: {near(str(self.kernel), KERNELS)}.",
                 )
             )
+        check_seed(self.seed)
+        if self.num_features is not None:
+            check_integer("num_features", self.num_features)
         if self.num_features is not None and self.num_features < 1:
             raise ValueError(
                 message(

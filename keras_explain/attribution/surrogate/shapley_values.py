@@ -17,6 +17,7 @@ from keras_explain.attribution.surrogate.estimates import (
 )
 from keras_explain.attribution.surrogate.features import Features
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_integer, check_seed
 from keras_explain.engine.errors import message
 
 # More would take more than 65536 forward passes for each sample.
@@ -180,6 +181,8 @@ class ShapleySampling(SurrogateExplainer):
             batch_size=batch_size,
             layer=layer,
         )
+        check_seed(seed)
+        check_integer("num_permutations", num_permutations)
         if num_permutations < 2:
             raise ValueError(
                 message(

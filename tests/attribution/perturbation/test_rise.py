@@ -225,15 +225,24 @@ def test_config_has_all_options():
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"num_masks": 0}, ValueError, "Number of random masks: at least"),
+        (
+            {"num_masks": 0},
+            ValueError,
+            "`num_masks` is an integer of at",
+        ),
         ({"num_masks": 1}, ValueError, "One mask says nothing"),
-        ({"num_masks": 9.5}, TypeError, "Number of random masks: a whole"),
-        ({"cells": 0}, ValueError, "Cells of a mask.*at least one.*\n.*=0"),
-        ({"cells": "7"}, TypeError, "Cells of a mask.*a whole number"),
+        ({"num_masks": 9.5}, TypeError, "`num_masks` is an integer"),
+        (
+            {"cells": 0},
+            ValueError,
+            "`cells` is an integer of at.*\n.*=0",
+        ),
+        ({"cells": "7"}, TypeError, "`cells` is an integer"),
         ({"keep_probability": 0}, ValueError, "between 0 and 1.*\n.*=0"),
         ({"keep_probability": 1.0}, ValueError, "between 0 and 1"),
         ({"keep_probability": float("nan")}, ValueError, "between 0 and 1"),
         ({"fill": float("nan")}, ValueError, "must be finite"),
+        ({"seed": 1.5}, ValueError, "A seed is a non-negative integer"),
         ({"masks": 3}, TypeError, "masks"),
     ],
 )

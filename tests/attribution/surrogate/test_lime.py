@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
-from keras_explain.attribution.surrogate import LIME, LinearSurrogate
+from keras_explain.attribution.perturbation import Occlusion
+from keras_explain.attribution.surrogate import (
+    LIME,
+    KernelSHAP,
+    LinearSurrogate,
+    ShapleySampling,
+)
 from keras_explain.attribution.surrogate.coalitions import neighbors
 from tests import zoo
 from tests.attribution.surrogate.games import X, bent, game, random_game
@@ -175,3 +182,35 @@ def test_refused_options(model):
         LinearSurrogate(kernel_width=-1)
     with pytest.raises(ValueError, match="at least two neighbors.*\n.*=1"):
         LIME(model, num_samples=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda m: LIME(m, num_samples="8"), TypeError, "`num_samples` is an"),
+        (lambda m: KernelSHAP(m, num_samples=8.5), TypeError,
+         "`num_samples` is an integer"),
+        (lambda m: KernelSHAP(m, seed=1.5), ValueError, "A seed is a"),
+        (lambda m: ShapleySampling(m, num_permutations=2.5), TypeError,
+         "`num_permutations` is an integer"),
+        (lambda m: LIME(m, surrogate={"num_feature": 3}), TypeError,
+         "no such option.*\n.*num_feature=3.*\n.*'num_features'"),
+        (lambda m: LIME(m, surrogate={"seed": -1}), ValueError, "A seed is a"),
+    ],
+)  # fmt: skip
+def test_options_of_another_type_are_refused(model, make, error, text):
+    with pytest.raises(error, match=text):
+        make(model)
+
+
+@pytest.mark.parametrize("method", [LIME, Occlusion], ids=lambda m: m.__name__)
+def test_a_fill_that_is_no_token(method):
+    tokens = zoo.build("lstm")
+    (embedding,) = [
+        layer
+        for layer in tokens.model.layers
+        if isinstance(layer, keras.layers.Embedding)
+    ]
+    for fill in (embedding.input_dim, -1):
+        with pytest.raises(ValueError, match="no token of the vocabulary"):
+            method(tokens.model, fill=fill)(tokens.inputs)
