@@ -27,6 +27,7 @@ from keras_explain.cli.evaluation_measures import (
     EXPLAINER,
     MAPS,
     MODEL,
+    RIVAL,
     SCORES,
     SUMS,
     VALUES,
@@ -34,7 +35,7 @@ from keras_explain.cli.evaluation_measures import (
 )
 from keras_explain.cli.run import REFUSALS, reason
 from keras_explain.engine import interruption
-from keras_explain.engine.errors import ExplainWarning
+from keras_explain.engine.errors import ExplainWarning, message
 from keras_explain.engine.explainer import Explainer
 from keras_explain.evaluation.positions import reduced
 from keras_explain.evaluation.result import Evaluation, evaluated
@@ -216,15 +217,17 @@ class Job:
 
     def _measure_explainer(self, found: Found, explainer: Any) -> None:
         for measure in self.measures:
-            if measure.takes not in (EXPLAINER, MODEL):
+            if measure.takes not in (EXPLAINER, RIVAL, MODEL):
                 continue
             self._check()
-            judged, more = explainer, {}
+            judged, more = explainer, dict[str, Any]()
             if not isinstance(explainer, Explainer):
                 more = {"model": self.subject.model}
                 if measure.takes == MODEL:
                     judged = of_any_model(explainer)
             try:
+                if measure.takes == RIVAL:
+                    more["other"] = self._rivals()
                 result = self._call(
                     measure, judged, self.data.inputs, self.subject.target,
                     **more,
@@ -233,6 +236,26 @@ class Job:
                 found.refused[measure.name] = reason(error)
                 continue
             found.results[measure.name] = result
+
+    def _rivals(self) -> np.ndarray:
+        """The class of each sample with the highest score but the target's."""
+        parts = []
+        for rows in self._rows():
+            outputs = self.subject.model(self.data.inputs[rows], training=False)
+            scores = np.array(outputs, np.float64)
+            if scores.ndim != 2 or scores.shape[1] < 2:
+                raise ValueError(
+                    message(
+                        "There is no other class to compare with.",
+                        f"outputs of shape {scores.shape}",
+                        "Log odds are those of two classes.",
+                    )
+                )
+            target = self._target(rows)
+            own = scores.argmax(1) if target is None else target
+            scores[np.arange(len(scores)), own] = -np.inf
+            parts.append(scores.argmax(1))
+        return np.concatenate(parts)
 
     # All candidates, by a measure that asks the model.
 

@@ -8,20 +8,28 @@ from typing import Any
 
 from keras_explain.cli.failures import CommandError, shown
 from keras_explain.engine.errors import message, near
-from keras_explain.evaluation.curves import deletion, insertion
+from keras_explain.evaluation.curves import (
+    deletion,
+    insertion,
+    perturbation_curve,
+)
+from keras_explain.evaluation.erasure import log_odds_erasure
 from keras_explain.evaluation.faithfulness import infidelity, sensitivity_n
 from keras_explain.evaluation.localization import (
     pointing_game,
     weak_localization,
 )
+from keras_explain.evaluation.neurons import neuron_sensitivity
 from keras_explain.evaluation.randomization import model_randomization
 from keras_explain.evaluation.result import Evaluation
 from keras_explain.evaluation.road import road
+from keras_explain.evaluation.shifts import shift_invariance
 from keras_explain.evaluation.stability import max_sensitivity
 
 # What a measure is given besides the data.
-MAPS, SCORES, SUMS, VALUES, EXPLAINER, MODEL, DELTA = (
-    "maps", "scores", "sums", "values", "explainer", "model", "delta",
+MAPS, SCORES, SUMS, VALUES, EXPLAINER, RIVAL, MODEL, DELTA = (
+    "maps", "scores", "sums", "values", "explainer", "rival", "model",
+    "delta",
 )  # fmt: skip
 
 
@@ -38,9 +46,9 @@ class Measure:
             a model; `"scores"`, the same with the model; `"sums"`, with the
             model and the channels added up with their signs; `"values"`,
             with the model and one for each input value; `"explainer"`, the
-            explainer itself, which runs again; `"model"`, the same with
-            other models; `"delta"`, the completeness error that comes with
-            the maps.
+            explainer itself, which runs again; `"rival"`, the same with the
+            class that comes next; `"model"`, the same with other models;
+            `"delta"`, the completeness error that comes with the maps.
         higher: Whether high is good.
         text: What it says.
         caveat: What it does not say.
@@ -160,6 +168,40 @@ MEASURES = (
         "A map of chance would pass: it is a test that a map must not fail, "
         "and no more.",
         {"similarity": "spearman_abs"}, usual=False,
+    ),
+    Measure(
+        "aopc", "AOPC", perturbation_curve, SCORES, True,
+        "The mean drop of the score while squares of the picture become "
+        "noise, the most relevant first.",
+        "Noise is nothing the model was trained on, and squares favor coarse "
+        "maps.",
+        {"region": 8, "steps": 16}, usual=False,
+        drawn="number of squares gone", score="score of the class",
+    ),
+    Measure(
+        "log_odds", "Log odds", log_odds_erasure, RIVAL, True,
+        "How far erasing what speaks for the class, and not for the one that "
+        "the model puts next, moves the score to that one.",
+        "A map that is the same for both classes erases nothing, and has "
+        "zero. Erased pixels are zeros, which may be evidence themselves.",
+        usual=False,
+    ),
+    Measure(
+        "neuron_sensitivity", "Other class", neuron_sensitivity, EXPLAINER,
+        False,
+        "The structural similarity of a map with that of another class, "
+        "drawn at random.",
+        "A map of chance that is drawn anew would pass: it is a test that a "
+        "map must not fail, and no more.",
+        usual=False,
+    ),
+    Measure(
+        "shift_invariance", "Shifted inputs", shift_invariance, MODEL, False,
+        "How much a map changes when a constant is added to the input, and "
+        "the model takes it back.",
+        "Methods with a baseline fail if it stays where it is. A map that "
+        "never changes is perfect, whatever it shows.",
+        usual=False,
     ),
 )  # fmt: skip
 

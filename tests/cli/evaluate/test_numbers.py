@@ -225,3 +225,46 @@ def test_same_twice(evaluate, model_file, data_file, out):
         return found
 
     assert once() == once()
+
+
+def test_log_odds_against_the_next_class(evaluate, model_file, data_file, out):
+    code, _, news = evaluate(
+        model_file, data_file, "--methods", "gradient", "--measures",
+        "log_odds", "--no-baselines",
+    )  # fmt: skip
+    assert code == 0, news
+    model = keras.saving.load_model(model_file)
+    scores = model.predict(samples()["x"], verbose=0)
+    scores[np.arange(6), samples()["y"]] = -1
+    found = by_name(out)["gradient"]["measures"]["log_odds"]
+    assert found["settings"]["other"] == scores.argmax(1).tolist()
+
+
+@pytest.mark.slow
+def test_measures_of_other_classes_and_inputs(
+    evaluate, model_file, data_file, out
+):
+    code, _, news = evaluate(
+        model_file, data_file, "--methods", "input_x_gradient", "--measures",
+        "aopc,log_odds,neuron_sensitivity,shift_invariance",
+    )  # fmt: skip
+    assert code == 0, news
+    model = keras.saving.load_model(model_file)
+    x, y = samples()["x"], samples()["y"]
+    scores = model.predict(x, verbose=0)
+    scores[np.arange(6), y] = -1
+    explainer = keras_explain.InputXGradient(model)
+    found = by_name(out)["input_x_gradient"]["measures"]
+    for name, function, options in (
+        ("aopc", evaluation.perturbation_curve, {"region": 8, "steps": 16}),
+        ("log_odds", evaluation.log_odds_erasure,
+         {"other": scores.argmax(1)}),
+        ("neuron_sensitivity", evaluation.neuron_sensitivity, {}),
+        ("shift_invariance", evaluation.shift_invariance, {}),
+    ):  # fmt: skip
+        result = function(explainer, x, y, **options)
+        same(found[name], result, "input_x_gradient")
+    # A map that knows nothing is the same for each class and erases nothing.
+    assert value(out, "center", "log_odds") == 0
+    assert value(out, "center", "neuron_sensitivity") == pytest.approx(1)
+    assert value(out, "center", "shift_invariance") == 0
