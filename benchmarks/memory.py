@@ -1,9 +1,9 @@
-"""Does peak memory grow with the number of samples, or of images?
+"""Does peak memory grow with the number of samples, masks or images?
 
     python benchmarks/memory.py [--model VGG16] [--size 96]
 
 Each row is a process of its own; its peak is what the system reports at the
-end. Both columns of ratios should stay near one.
+end. All ratios should stay near one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import json
 import resource
 import subprocess
 import sys
+from typing import Any
 
 SAMPLES = (10, 40, 160)
 IMAGES = (16, 64, 256)
+MASKS = (100, 400, 1600)
+PICTURES = (10, 100, 1000)  # that a measure streams over
 
 
 def peak(arguments: list[str]) -> float:
@@ -34,21 +37,30 @@ def child(options: argparse.Namespace) -> None:
     import keras
     import numpy as np
 
+    import keras_explain.attribution  # noqa: F401  (fills the catalogue)
     from keras_explain.engine import catalogue
 
     shape = (options.size, options.size, 3)
     model = getattr(keras.applications, options.model)(
         weights=None, input_shape=shape
     )
+    if options.method in ("deletion", "insertion"):
+        measure(options, model)
+        return
     entry = catalogue.find(options.method)
     sampled = {
         "integrated_gradients": "num_steps",
         "smooth_grad": "num_samples",
         "score_cam": "max_channels",
+        "rise": "num_masks",
     }
     extra = {}
     if options.method in sampled:
         extra = {sampled[options.method]: options.samples, "batch_size": 8}
+    if options.method == "occlusion":
+        # So many windows along each axis that there are as many in all.
+        stride = max(1, round(options.size / options.samples**0.5))
+        extra = {"window": stride, "stride": stride, "batch_size": 8}
     explainer = entry.cls(model, **extra)
     noise = np.random.default_rng(0)
 
@@ -58,6 +70,28 @@ def child(options: argparse.Namespace) -> None:
 
     for part in explainer.stream(pictures(), 3, batch_size=8):
         del part
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def measure(options: argparse.Namespace, model: Any) -> None:
+    """Evaluates maps that cost nothing, and prints the peak in KiB."""
+    import numpy as np
+
+    from keras_explain import evaluation
+
+    noise = np.random.default_rng(0)
+
+    def pictures():
+        for start in range(0, options.images, 8):
+            count = min(8, options.images - start)
+            shape = (count, options.size, options.size, 3)
+            yield noise.normal(size=shape).astype("float32")
+
+    result = getattr(evaluation, options.method)(
+        lambda inputs, target: inputs, pictures(), 3, model=model, steps=4,
+        batch_size=8, verbose=False,
+    )  # fmt: skip
+    assert len(result) == options.images
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
@@ -77,8 +111,12 @@ def main() -> None:
     print(f"{options.model}, {options.size} px, batches of 8, MiB (ratio)")
     for method in ("integrated_gradients", "smooth_grad", "score_cam"):
         _row(method, "--samples", SAMPLES, base)
+    for method in ("rise", "occlusion"):
+        _row(method, "--samples", MASKS, base)
     for method in ("gradient", "grad_cam"):
         _row(method, "--images", IMAGES, base)
+    for method in ("deletion", "insertion"):
+        _row(method, "--images", PICTURES, base)
 
 
 def _row(
