@@ -7,6 +7,7 @@ import pytest
 import keras_explain
 from keras_explain import evaluation
 from keras_explain.cli import evaluation_job
+from keras_explain.cli.evaluation_data import Data, Subject
 from keras_explain.evaluation.baselines import center_map, edge_map, random_map
 from tests.cli.evaluate.conftest import QUICK, by_name, numbers, samples, value
 
@@ -227,17 +228,22 @@ def test_same_twice(evaluate, model_file, data_file, out):
     assert once() == once()
 
 
-def test_log_odds_against_the_next_class(evaluate, model_file, data_file, out):
-    code, _, news = evaluate(
-        model_file, data_file, "--methods", "gradient", "--measures",
-        "log_odds", "--no-baselines",
-    )  # fmt: skip
-    assert code == 0, news
-    model = keras.saving.load_model(model_file)
-    scores = model.predict(samples()["x"], verbose=0)
-    scores[np.arange(6), samples()["y"]] = -1
-    found = by_name(out)["gradient"]["measures"]["log_odds"]
-    assert found["settings"]["other"] == scores.argmax(1).tolist()
+def test_the_class_that_comes_next():
+    head = keras.layers.Dense(3, use_bias=False)
+    model = keras.Sequential([keras.Input((3,)), head])
+    head.set_weights([np.eye(3, dtype="float32")])
+    x = np.array([[3, 2, 1], [1, 2, 3], [2, 1, 3]], "float32")
+    data = Data("data", x, np.array([0, 0, 2]), None, x)
+
+    def rivals(target):
+        subject = Subject("model", model, target, 1.0)
+        return evaluation_job.Job(subject, data, [], [], 2, 0)._rivals()
+
+    assert rivals(data.labels).tolist() == [1, 2, 0]
+    assert rivals(None).tolist() == [1, 1, 0]  # of the predicted classes
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="no other class"):
+        rivals(None)
 
 
 @pytest.mark.slow
