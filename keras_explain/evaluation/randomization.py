@@ -197,7 +197,10 @@ def judge_of(explainer: Any, target: Any, settings: Settings) -> Judge:
     if isinstance(explainer, Explainer):
         return Judge(explainer, target, settings)
     if settings.model is None or not callable(explainer):
-        Judge(explainer, target, settings, scores=True)  # says what is wrong
+        wrong = explainer
+        if callable(wrong) and not isinstance(wrong, (keras.Model, type)):
+            wrong = judged_for(wrong, settings.model)
+        Judge(wrong, target, settings, scores=True)  # says what is wrong
     bound = judged_for(explainer, settings.model)
     return Judge(bound, target, settings)
 
