@@ -14,15 +14,16 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from keras_explain.engine.errors import message
-from keras_explain.engine.interception import AttentionCore
-from keras_explain.engine.recording import pre_activation
+from keras_explain.engine.interception import AttentionCore, shadow
+from keras_explain.engine.recording import pre_activation, producer
 from keras_explain.engine.relevance import Shares, checked_epsilon, stabilized
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
@@ -34,6 +35,9 @@ from keras_explain.engine.rules import (
 )
 
 VARIANTS = ("cp_lrp", "attn_lrp")
+# A score below this is that of a mask: Keras writes -1e9, and -3e4 in half.
+_LOWEST = {tf.float16: -2.5e4}
+_LOWEST_OF_FLOATS = -5e8
 
 
 def check_variant(variant: str) -> str:
@@ -87,8 +91,10 @@ def softmax_share(
     """The first-order share of a softmax's input; masked inputs get none."""
     total = tf.reduce_sum(relevance, axis, keepdims=True)
     share = x * (relevance - s * total)
-    # A masked score is -inf or a huge negative number, with weight zero.
-    return tf.where(s > 0, share, tf.zeros_like(share))
+    # A masked score is -inf or a huge negative number, with weight zero; or
+    # with the weight of all others, where there is nothing but masked ones.
+    seen = (s > 0) & (x > _LOWEST.get(x.dtype, _LOWEST_OF_FLOATS))
+    return tf.where(seen, share, tf.zeros_like(share))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +184,7 @@ class Attention(TensorRule):
         checked_epsilon(self.epsilon)
 
     def prepared(self, place: Place) -> Rule:
-        core = isinstance(place.call.operation, AttentionCore)
+        core = core_of(place.call)
         rule = _PlacedAttention(self.variant, self.epsilon, core, self.positive)
         return PlacedTensorRule(rule, place.signals)
 
@@ -187,11 +193,11 @@ class Attention(TensorRule):
 class _PlacedAttention(TensorRule):
     variant: str
     epsilon: float
-    core: bool
+    core: Any
     positive: bool
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        if self.positive and self.core:
+        if self.positive and self.core is not None:
             inputs = list(at.inputs)
             inputs[2] = tf.nn.relu(inputs[2])
             at = at._replace(inputs=inputs, output=at.again(*inputs))
@@ -202,7 +208,7 @@ class _PlacedAttention(TensorRule):
         ratio = relevance / bottom
         if self.variant == "cp_lrp":
             output, held = at.output, []
-            if not self.core:
+            if self.core is None:
                 # The key may be the value: only the latter counts.
                 _, weights, output = parts.opened()
                 held = [weights]
@@ -258,16 +264,72 @@ class AttentionParts(NamedTuple):
         return found
 
 
-def attention_parts(at: Division, core: bool) -> AttentionParts:
-    """Reads the arguments of an attention core or of `layers.Attention`."""
-    if core:
+def core_of(call: Any) -> Any:
+    """The layer whose core a call is; `None` if it is a layer as a whole."""
+    operation = call.operation
+    return operation.layer if isinstance(operation, AttentionCore) else None
+
+
+def attention_parts(at: Division, core: Any) -> AttentionParts:
+    """Reads the arguments of an attention core or of `layers.Attention`.
+
+    Args:
+        at: The call.
+        core: The layer whose core it is, or `None`.
+    """
+    if core is not None:
         query, key, value = at.inputs[:3]
     else:
         query, value = at.inputs[:2]
         key = at.inputs[2] if len(at.inputs) > 2 else value
 
     def opened() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        output, weights = at.rerun(at.inputs, return_attention_scores=True)
-        return pre_activation(weights)[1], weights, output
+        with _giving_scores(core):
+            output, weights = at.rerun(at.inputs, return_attention_scores=True)
+        before = _before_mask(weights)
+        kind, scores = pre_activation(before)
+        if kind != "softmax":
+            raise ValueError(_no_softmax(core, producer(before).op.type))
+        if before is weights or core is None:
+            return scores, weights, output
+        if at.rerun(at.inputs)[1] is None:
+            # The kernel that Keras runs where nobody asks for the weights
+            # does not set them to zero where everything is masked.
+            weights = tf.cast(before, value.dtype)
+            output = tf.einsum(core._combine_equation, weights, value)
+        return scores, weights, output
 
     return AttentionParts(query, key, value, opened)
+
+
+@contextlib.contextmanager
+def _giving_scores(core: Any) -> Iterator[None]:
+    """Within the context a layer returns its weights, however it is asked."""
+    name = "_return_attention_scores"
+    if not hasattr(core, name):
+        yield  # it takes an argument
+        return
+    restore = shadow(core, name, True)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _before_mask(weights: tf.Tensor) -> tf.Tensor:
+    """Steps back over the zeros that Keras writes into masked weights."""
+    tensor = producer(weights)
+    if tensor.op.type in ("Select", "SelectV2"):
+        return tensor.op.inputs[1]
+    return weights
+
+
+def _no_softmax(core: Any, found: str) -> str:
+    name = getattr(core, "name", "")
+    return message(
+        "The softmax of an attention layer cannot be found.",
+        f"weights made by {found!r}" + (f" in {name!r}" if name else ""),
+        "It is known over one axis of places, written as `layers.Softmax` or "
+        "`ops.softmax`. `LRP` with `attention='cp_lrp'` does not need it; or "
+        "state a rule: `keras_explain.rules.register(LayerType, rule)`.",
+    )

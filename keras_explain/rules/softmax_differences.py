@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_explain.engine.interception import AttentionCore
 from keras_explain.engine.rules import Place
-from keras_explain.rules.attention import attention_parts
+from keras_explain.rules.attention import attention_parts, core_of
 from keras_explain.rules.differences import (
     DifferenceRule,
     Held,
@@ -83,9 +82,13 @@ def softmax_multipliers(
     return given - total * log_sum_exp_shares(s, s0, axis)
 
 
-def masked(s: tf.Tensor, weights: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+def masked(
+    s: tf.Tensor, weights: tf.Tensor, before: tf.Tensor, axis: Any = -1
+) -> tf.Tensor:
     """Returns the input of a softmax with nothing where it gives nothing."""
     gone = (weights == 0) & (before == 0)
+    # Where all is masked, weights that are no softmax hand nothing on.
+    gone &= ~tf.reduce_all(gone, axis, keepdims=True)
     return tf.where(gone, tf.constant(-float("inf"), s.dtype), s)
 
 
@@ -105,7 +108,9 @@ class _PlacedSoftmax(DifferenceRule):
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         s, s0 = step.inputs[0], spread(step.references[0], step.inputs[0])
-        s, s0 = (masked(t, step.output, step.reference) for t in (s, s0))
+        s, s0 = (
+            masked(t, step.output, step.reference, self.axis) for t in (s, s0)
+        )
         found = softmax_multipliers(s, s0, upstream, self.axis)
         return [found, *[None] * (len(step.inputs) - 1)]
 
@@ -119,11 +124,10 @@ class AttentionDifference(DifferenceRule):
 
     def prepared(self, place: Place) -> Held:
         operation = place.call.operation
-        core = isinstance(operation, AttentionCore)
         added = place.call.kind == "AdditiveAttention" or (
             getattr(operation, "score_mode", "dot") != "dot"
         )
-        rule = _Smooth() if added else _PlacedAttention(core)
+        rule = _Smooth() if added else _PlacedAttention(core_of(place.call))
         return held(rule, place)
 
 
@@ -138,7 +142,7 @@ class _Smooth(DifferenceRule):
 
 @dataclasses.dataclass(frozen=True)
 class _PlacedAttention(DifferenceRule):
-    core: bool
+    core: Any
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         at = step.at  # in its number format: layers inside cast to theirs

@@ -145,6 +145,19 @@ def sequence():
     return keras.Model(inputs, layers.Dense(3)(x))
 
 
+def masked_attention():
+    """Causal, with a mask of its own, and with a row that sees nothing."""
+    x = inputs = keras.Input((8, 8, 3))
+    x = layers.Reshape((8, 24))(x)
+    x = layers.Dense(6)(x)
+    mask = np.tril(np.ones((1, 8, 8), bool))
+    mask[:, 5] = False
+    x += layers.MultiHeadAttention(2, 3)(x, x, use_causal_mask=True)
+    x += layers.MultiHeadAttention(2, 3)(x, x, attention_mask=mask)
+    x += layers.GroupQueryAttention(4, 4, 2)(x, x, use_causal_mask=True)
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
 def merged_batch():
     """Rows of a picture become samples of their own, and come back."""
     x = inputs = keras.Input((8, 8, 3))
@@ -162,6 +175,7 @@ NETS = {
     for made in (
         ties, residual, gated, attention, inner_softmax, tiny_outputs,
         kinks, normalized, arithmetic, sequence, merged_batch,
+        masked_attention,
     )
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ from tests.marking import slow_but
 
 pytestmark = RANDOM
 # The others are long to trace.
-QUICK = set(NETS) - {"sequence", "attention", "kinks"}
+QUICK = set(NETS) - {"sequence", "attention", "kinks", "masked_attention"}
 RULES = ["rescale", "reveal_cancel", "genomics_default"]
 
 

@@ -96,7 +96,26 @@ def transformer(bias):
     return keras.Model(inputs, layers.Dense(3, use_bias=bias)(x))
 
 
-BUILDERS = {f.__name__: f for f in (residual, branches, leading, transformer)}
+def masked(bias):
+    """Attention that is causal, and attention with a mask of its own."""
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Reshape((9, 12))(x)
+    x = layers.Dense(8, use_bias=bias)(x)
+    mask = np.tril(np.ones((1, 9, 9), bool))
+    y = layers.MultiHeadAttention(2, 4, use_bias=bias)(
+        x, x, use_causal_mask=True
+    )
+    x = layers.Add()([x, y])
+    y = layers.GroupQueryAttention(4, 4, 2, use_bias=bias)(
+        x, x, attention_mask=mask
+    )
+    x = layers.GlobalAveragePooling1D()(layers.Add()([x, y]))
+    return keras.Model(inputs, layers.Dense(3, use_bias=bias)(x))
+
+
+BUILDERS = {
+    f.__name__: f for f in (residual, branches, leading, transformer, masked)
+}
 
 
 def explainer(model, name, **options):
@@ -123,7 +142,8 @@ def total(values):
         for name in ("epsilon", "epsilon_plus_flat", "z_plus", "deep_taylor",
                      "epsilon_gamma_box")
         # Of signals of both signs a unit may have no positive contribution.
-        if not (builder == "transformer" and name in ("z_plus", "deep_taylor"))
+        if builder not in ("transformer", "masked")
+        or name not in ("z_plus", "deep_taylor")
     ],
 )  # fmt: skip
 def test_relevance_is_conserved_without_biases(builder, name):
@@ -149,6 +169,18 @@ def test_what_is_lost_is_known(builder, name):
     if name == "epsilon":
         missing = np.abs(total(found.attributions) - found.scores)
         assert (missing > 1e-3 * np.abs(found.scores)).any()  # to biases
+
+
+@pytest.mark.parametrize("attention", ["cp_lrp", "attn_lrp"])
+@pytest.mark.parametrize("builder", ["transformer", "masked"])
+def test_what_is_lost_in_attention_is_known(builder, attention):
+    model = randomized(BUILDERS[builder](True))
+    composite = rules.relevance_composite(
+        (rules.linear, rules.Epsilon()), attention=attention
+    )
+    found = ke.LRP(model, composite=composite).explain(pictures() / 100, 1)
+    flow = np.abs(found.attributions).reshape(2, -1).sum(1)
+    np.testing.assert_array_less(np.abs(found.delta), 1e-5 * flow)
 
 
 def two_layers(bias=True):
