@@ -57,11 +57,7 @@ class DifferenceExplainer(Explainer):
         kept = graph.kept(function.target.layers(), call)
         composite = deeplift_composite(graph, self.rule, kept)
         rules = composite.assign(graph, call, kept)
-        unknown = [
-            c
-            for c in composite.without_rule(graph, rules, call)
-            if not is_affine(c)
-        ]
+        unknown = composite.without_rule(graph, rules, call, is_affine)
         if unknown:
             raise ValueError(self._unknown(unknown))
         return function.seen_from(call, rules)

@@ -139,6 +139,7 @@ class Composite:
         graph: Graph,
         assigned: Mapping[tuple[str, int], Rule],
         behind: Call | None = None,
+        needless: Callable[[Call], bool] = lambda call: False,
     ) -> list[Call]:
         """Returns the calls that bend the signal and have no rule.
 
@@ -146,6 +147,8 @@ class Composite:
             graph: The recorded run.
             assigned: What `assign` returned.
             behind: As for `assign`.
+            needless: Says of a call whether it needs no rule. What it calls
+                inside, its activation too, is asked about alone.
         """
         reached = graph.behind(behind)
         closed = {
@@ -161,6 +164,7 @@ class Composite:
             and call.key not in assigned
             and not _inside(call, closed)
             and role_of(call) not in ("moving", "inside", "head")
+            and not needless(call)
         ]
         outer = {call.path for call in found if call.path}
         return [call for call in found if not _inside(call, outer)]

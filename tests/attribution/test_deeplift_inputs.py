@@ -51,6 +51,47 @@ def test_unknown_operations_are_refused_and_can_be_registered(monkeypatch):
     assert np.abs(sums(explanation)).min() > 1e-3
 
 
+class Shortcut(layers.Layer):
+    """Affine by itself, with something inside that is not."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.inside = Swoosh(name="inside")
+
+    def call(self, x):
+        return x + self.inside(x)
+
+
+def swoosh(x):
+    return x * tf.sigmoid(x - 1)
+
+
+@pytest.mark.parametrize("method", [DeepLIFT, DeepSHAP])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dense(4, activation=swoosh, name="hidden"),
+        layers.Dense(4, activation=lambda x: tf.nn.relu(x), name="hidden"),
+        layers.Activation(swoosh, name="hidden"),
+        Shortcut(name="hidden"),
+    ],
+    ids=["fused", "lambda", "activation", "inside"],
+)
+def test_what_an_affine_layer_holds_is_asked_about(method, layer):
+    """The layer needs no rule, and what it calls inside does."""
+    stack = [keras.Input((5,)), layers.Dense(4), layer, layers.Dense(3)]
+    model = keras.Sequential(stack)
+    with pytest.raises(ValueError, match=r"(?s)no rule.*'hidden.*register"):
+        method(model)(np.ones((1, 5)), 0)
+
+
+def test_a_function_that_is_affine_needs_no_rule():
+    dense = layers.Dense(4, activation=lambda x: 2 * x)
+    model = keras.Sequential([keras.Input((5,)), dense, layers.Dense(3)])
+    found = DeepLIFT(model).explain(np.ones((1, 5)), 0)
+    np.testing.assert_allclose(found.delta, 0, atol=1e-5)
+
+
 def test_incomplete_contributions_are_told(monkeypatch):
     model = randomized(net(layers.Conv2D(2, 3), Swoosh()))
     # Wrong: it is not affine.
