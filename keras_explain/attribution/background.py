@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.baselines import parts_of
+from keras_explain.engine.baselines import check_finite, parts_of
 from keras_explain.engine.errors import message
 
 
@@ -62,6 +62,7 @@ def fit_background(background: Any, inputs: Any) -> Any:
                     "Pass some inputs: `x_train[:50]`.",
                 )
             )
+        check_finite(array, "background")
         fitted.append(array)
     if len({a.shape[0] for a in fitted}) > 1:
         raise ValueError(

@@ -11,11 +11,12 @@ import tensorflow as tf
 from keras_explain.attribution.relevance import tokens
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import candidates, message
-from keras_explain.engine.explainer import Attribution, Explainer
+from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.roles import describe
 from keras_explain.engine.sampling import largest, total
 from keras_explain.engine.score import Evaluation, ScoreFunction
+from keras_explain.engine.weight_check import WeightCheckingExplainer
 from keras_explain.rules.deeplift import is_affine
 from keras_explain.rules.differences import References
 from keras_explain.rules.endings import Ending
@@ -44,7 +45,7 @@ class Difference(NamedTuple):
     distance: tf.Tensor
 
 
-class DifferenceExplainer(Explainer):
+class DifferenceExplainer(WeightCheckingExplainer):
     """Base of the methods that divide the difference from a reference."""
 
     rule = "rescale"

@@ -25,6 +25,7 @@ from keras_explain.engine.linear import linear_maps
 from keras_explain.engine.recording import record
 from keras_explain.engine.roles import describe, role_of
 from keras_explain.engine.rules import RELU_FAMILY
+from keras_explain.engine.weight_check import refuse_broken_weights
 from keras_explain.rules.pattern import Pattern, PlacedPattern, narrows
 from keras_explain.rules.pattern_statistics import (
     SIGNALS,
@@ -99,10 +100,12 @@ class PatternExplainer(RelevanceExplainer):
             The explainer itself.
 
         Raises:
-            ValueError: If there are no data, if they hold NaN or infinity,
-                or if the model has operations that no pattern is known for.
+            ValueError: If there are no data, if they or the weights hold NaN
+                or infinity, or if the model has no layer with a kernel, or
+                operations that no pattern is known for.
         """
         checks.check_built(self.model)
+        refuse_broken_weights(self.model)
         found: dict[str, Moments] = {}
         graph = None
         with batching.progress(
@@ -302,6 +305,8 @@ class PatternExplainer(RelevanceExplainer):
         unknown = composite.without_rule(graph, rules, call)
         if unknown:
             raise ValueError(self._unknown(unknown))
+        if not any(isinstance(r, PlacedPattern) for r in rules.values()):
+            raise ValueError(self._no_kernel(graph))
         other = [
             c
             for c in graph.calls

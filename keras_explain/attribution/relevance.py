@@ -12,20 +12,21 @@ from keras_explain.engine.class_target import Class, as_target
 from keras_explain.engine.composites import Composite
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import candidates, message
-from keras_explain.engine.explainer import Attribution, Explainer
+from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.linear_rule import PlacedLinearRule
 from keras_explain.engine.roles import describe
 from keras_explain.engine.sampling import total
 from keras_explain.engine.score import ScoreFunction
 from keras_explain.engine.targets import Output
+from keras_explain.engine.weight_check import WeightCheckingExplainer
 
 # Unexplained relevance is warned about where it is more than this part of
 # what was propagated.
 _TOLERANCE = 1e-3
 
 
-class RelevanceExplainer(Explainer):
+class RelevanceExplainer(WeightCheckingExplainer):
     """Base of the methods that divide a score by rules.
 
     A method states its composite; the walk back, the accounting and the
@@ -53,15 +54,16 @@ class RelevanceExplainer(Explainer):
         if unknown:
             raise ValueError(self._unknown(unknown))
         if not any(isinstance(r, PlacedLinearRule) for r in rules.values()):
-            raise ValueError(
-                message(
-                    f"{type(self).__name__} divides relevance at layers with "
-                    "a kernel, and there is none on the way.",
-                    f"layers {candidates([c.path for c in graph.layers])}",
-                    "Use `Gradient` or `IntegratedGradients`.",
-                )
-            )
+            raise ValueError(self._no_kernel(graph))
         return function.seen_from(call, rules)
+
+    def _no_kernel(self, graph: Graph) -> str:
+        return message(
+            f"{type(self).__name__} divides relevance at layers with "
+            "a kernel, and there is none on the way.",
+            f"layers {candidates([c.path for c in graph.layers])}",
+            "Use `Gradient` or `IntegratedGradients`.",
+        )
 
     def _refuse(self, target: Any, graph: Graph) -> None:
         """Relevance is the score of a unit; a probability is none."""
@@ -137,6 +139,7 @@ class RelevanceExplainer(Explainer):
         Returns:
             A `RelevanceTrace`, from the input to the output.
         """
+        self._weights_seen = False
         results = self._run(inputs, as_target(target), wanted="trace")
         layers = {
             name: np.asarray(value) for name, value in results["traced"].items()

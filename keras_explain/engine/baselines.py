@@ -64,8 +64,31 @@ def parts_of(values: Any, inputs: Any) -> list[Any]:
     return parts
 
 
+def check_finite(values: tf.Tensor, name: str) -> None:
+    """Raises `ValueError` if what stands for missing inputs is NaN.
+
+    Inside a `tf.function` the values are not known, and nothing is said.
+
+    Args:
+        values: In floats or integers.
+        name: What the caller calls it.
+    """
+    known = tf.is_tensor(values) and hasattr(values, "numpy")
+    if not known or not values.dtype.is_floating:
+        return
+    if not bool(tf.reduce_all(tf.math.is_finite(values))):
+        raise ValueError(
+            message(
+                f"The {name} holds NaN or infinite values.",
+                f"a {name} of shape {tuple(values.shape)}",
+                "Pass finite numbers: zeros, the mean of the training inputs.",
+            )
+        )
+
+
 def _fit(part: Any, tensor: tf.Tensor, rows: slice | None) -> tf.Tensor:
     array = tf.cast(tf.convert_to_tensor(part), tensor.dtype)
+    check_finite(array, "baseline")
     rank = tensor.shape.rank
     if rows is not None and array.shape.rank == rank and array.shape[0] != 1:
         array = array[rows]

@@ -58,14 +58,17 @@ def _refuse_broken_weights(graph: Graph) -> None:
         ):
             broken.append(call.path)
     if broken:
-        raise ValueError(
-            message(
-                "The model has weights that are NaN or infinite.",
-                f"such weights in {candidates(dict.fromkeys(broken))}",
-                "Training has diverged: load an earlier checkpoint, or train "
-                "with a smaller learning rate.",
-            )
-        )
+        raise ValueError(broken_message(broken))
+
+
+def broken_message(paths: list[str]) -> str:
+    """What is said about layers with weights that are NaN or infinite."""
+    return message(
+        "The model has weights that are NaN or infinite.",
+        f"such weights in {candidates(dict.fromkeys(paths))}",
+        "Training has diverged: load an earlier checkpoint, or train "
+        "with a smaller learning rate.",
+    )
 
 
 def sums_to_one(outputs: tf.Tensor) -> bool:
