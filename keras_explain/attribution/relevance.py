@@ -13,7 +13,7 @@ from keras_explain.engine.composites import Composite
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.explainer import Attribution
-from keras_explain.engine.graph import Call, Graph
+from keras_explain.engine.graph import INPUT, Call, Graph
 from keras_explain.engine.linear_rule import PlacedLinearRule
 from keras_explain.engine.roles import describe
 from keras_explain.engine.sampling import total
@@ -55,7 +55,38 @@ class RelevanceExplainer(WeightCheckingExplainer):
             raise ValueError(self._unknown(unknown))
         if not any(isinstance(r, PlacedLinearRule) for r in rules.values()):
             raise ValueError(self._no_kernel(graph))
+        if not function.target.layers():
+            self._refuse_inner_softmax(graph, rules, call)
         return function.seen_from(call, rules)
+
+    def _refuse_inner_softmax(
+        self, graph: Graph, rules: Any, start: Call | None
+    ) -> None:
+        """Raises where all relevance would end at softmaxes on the way."""
+        closed = [
+            call
+            for call in graph.calls
+            if getattr(getattr(rules.get(call.key), "rule", None), "stops", 0)
+        ]
+        alive = {INPUT} if start is None else {start.index, *start.makers}
+        stopped = {call.index for call in closed} - alive
+        for call in graph.calls:
+            if call.index not in stopped and alive.intersection(call.parents):
+                alive.add(call.index)
+        ends = graph.calls[-1].makers  # of the model itself
+        if stopped and not alive.intersection(ends):
+            raise ValueError(
+                message(
+                    f"All that {type(self).__name__} divides would end at a "
+                    "softmax in the middle of the network: a softmax has no "
+                    "conserving rule.",
+                    f"softmax in {candidates([c.path for c in closed])}",
+                    "Take the softmax off the inner model, or explain that "
+                    "model alone: of its own softmax the logits are "
+                    "explained. `DeepLIFT` and `IntegratedGradients` go "
+                    "through it.",
+                )
+            )
 
     def _no_kernel(self, graph: Graph) -> str:
         return message(

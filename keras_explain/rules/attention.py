@@ -77,6 +77,11 @@ class _PlacedSoftmax(TensorRule):
     variant: str
     axis: Any
 
+    @property
+    def stops(self) -> bool:
+        """Whether it passes nothing at all."""
+        return self.variant == "cp_lrp"
+
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         x = at.inputs[0]
         if self.variant == "cp_lrp":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import keras_explain as ke
+from keras_explain import rules
 from tests.attribution.test_relevance import chain, vectors
 
 
@@ -85,6 +87,52 @@ def test_infinity_that_is_meant_and_large_weights_pass():
     # Of the first two the sum is infinite.
     mine.layers[1].set_weights([np.array([3e38, 3e38, 0, -np.inf])])
     assert np.abs(ke.LRP(mine)(vectors(), 0)).max() > 0
+
+
+def inner(behind):
+    """A classifier with its softmax left on, and more behind it."""
+    softmax = layers.Dense(3, activation="softmax", name="probabilities")
+    return chain(layers.Dense(4, activation="relu"), softmax, behind)
+
+
+def ensemble():
+    x = inputs = keras.Input((5,))
+    both = [layers.Dense(3, activation="softmax")(x) for _ in range(2)]
+    return keras.Model(inputs, layers.Dense(2)(layers.Average()(both)))
+
+
+@pytest.mark.parametrize("method", ["lrp", "deep_taylor"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: inner(layers.Dense(2)),
+        lambda: inner(layers.Rescaling(2.0)),
+        lambda: chain(inner(layers.Dense(2)), layers.Dense(2)),
+        ensemble,
+    ],
+    ids=["dense", "rescaling", "nested", "ensemble"],
+)
+def test_a_softmax_that_all_would_end_at(method, make):
+    with pytest.raises(ValueError, match="(?s)end at a softmax.*softmax in '"):
+        METHODS[method](make())(vectors(), 0)
+
+
+@pytest.mark.filterwarnings("ignore:The map of")  # of a unit that is dead
+def test_a_softmax_that_does_no_harm():
+    """Before the layer, before the unit, beside the way, or with a rule."""
+    keras.utils.set_random_seed(0)
+    model, x = inner(layers.Dense(3, name="out")), vectors()
+    assert np.abs(ke.LRP(model, layer="probabilities")(x, 0)).max() > 0
+    hidden = ke.Neuron(model.layers[0].name, (1,))
+    ke.LRP(model)(x, hidden)
+    own = rules.relevance_composite(
+        (rules.linear, rules.Epsilon()), attention="attn_lrp"
+    )
+    assert np.abs(ke.LRP(model, composite=own)(x, 0)).max() > 0
+    a = b = keras.Input((5,))
+    b = layers.Dense(5, activation="softmax")(b)
+    gated = keras.Model(a, layers.Dense(3)(layers.Multiply()([a, b])))
+    assert np.abs(ke.LRP(gated)(x, 0)).max() > 0
 
 
 @pytest.mark.parametrize(
