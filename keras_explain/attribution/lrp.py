@@ -40,14 +40,6 @@ class _Boxed(RelevanceExplainer):
         self, model: keras.Model, low: Any, high: Any, layer: Any
     ) -> None:
         super().__init__(model, layer=layer)
-        if (low is None) != (high is None):
-            raise ValueError(
-                message(
-                    "A box has two sides.",
-                    f"low={low}, high={high}",
-                    "Pass both bounds, or neither.",
-                )
-            )
         check_box(low, high)
         self.low = low
         self.high = high
@@ -76,6 +68,7 @@ class _Boxed(RelevanceExplainer):
             if low is None:
                 low, high = self._carried(call, plain)
                 rules[call.key] = _placed(rules[call.key], low, high)
+            _check_fits(low, high, at)
             slack = _SLACK * (tf.cast(high, at.dtype) - low)
             outside = (at < low - slack) | (at > high + slack)
             notes["outside"] = tf.reduce_any(
@@ -98,6 +91,8 @@ class _Boxed(RelevanceExplainer):
                 )
             )
         sides = []
+        for x in tf.nest.flatten(plain.inputs):
+            _check_fits(*bounds, x)
         for bound in bounds:
             inputs = tf.nest.map_structure(
                 lambda x, bound=bound: (
@@ -121,6 +116,26 @@ class _Boxed(RelevanceExplainer):
                     "Pass bounds that hold all inputs, or clip the inputs. "
                     "Those of a `ZBox(low, high)` are for what its layer is "
                     "given; write `ZBox()` to have those of the inputs.",
+                )
+            )
+
+
+def _check_fits(low: Any, high: Any, at: tf.Tensor) -> None:
+    """Raises `ValueError` unless bounds broadcast to what they bound."""
+    for bound in (low, high):
+        shape = tf.TensorShape(
+            bound.shape if tf.is_tensor(bound) else np.shape(bound)
+        )
+        try:
+            found = tf.broadcast_static_shape(shape, at.shape)
+        except ValueError:
+            found = None
+        if found is None or found.rank != at.shape.rank:
+            raise ValueError(
+                message(
+                    "The bounds of the z-B rule do not fit the inputs.",
+                    f"a bound of shape {shape} for inputs of shape {at.shape}",
+                    "Pass numbers, or one value for each channel.",
                 )
             )
 

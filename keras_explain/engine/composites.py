@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from keras_explain.engine.errors import message
 from keras_explain.engine.folding import Fold, folds, folds_of_relus
 from keras_explain.engine.graph import INPUT, Call, Graph
 from keras_explain.engine.roles import role_of
@@ -74,6 +76,33 @@ def _inside(call: Call, closed: set[str]) -> bool:
     return any("/".join(parts[:k]) in closed for k in range(1, len(parts) + 1))
 
 
+def _check_entry(entry: Any) -> None:
+    """Raises `TypeError` unless it is a pair of a selector and a rule."""
+    is_pair = isinstance(entry, (tuple, list)) and len(entry) == 2
+    if not is_pair or not callable(entry[0]) or isinstance(entry[0], type):
+        raise TypeError(
+            message(
+                "A composite is made of pairs of a selector and a rule.",
+                f"{entry!r}",
+                "Write `(rules.linear, rules.Epsilon())`. Selectors are "
+                "`linear`, `convolution`, and what `path('conv1')`, "
+                "`kinds('ReLU')`, `layer_type(MyLayer)`, `role('affine')`, "
+                "`first(...)` and `last(...)` return.",
+            )
+        )
+    rule = entry[1]
+    made = not isinstance(rule, type) and hasattr(rule, "prepared")
+    if rule is not None and not made:
+        raise TypeError(
+            message(
+                "The second of each pair of a composite is a rule.",
+                f"{rule!r}",
+                "Pass one of `keras_explain.rules`, made: `Epsilon()` and not "
+                "`Epsilon`; or `None`, to leave the call alone.",
+            )
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Composite:
     """An ordered list of (selector, rule): the first match wins.
@@ -87,6 +116,10 @@ class Composite:
 
     entries: tuple[tuple[Selector, Rule | None], ...]
     folds: bool = False
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            _check_entry(entry)
 
     def __repr__(self) -> str:
         return f"<Composite of {len(self.entries)} entries>"

@@ -162,7 +162,9 @@ def ZBox(
         zero_bias: Whether to leave the bias out of the denominator.
 
     Raises:
-        ValueError: If a lower bound is not below its upper bound.
+        TypeError: If bounds are no numbers.
+        ValueError: If one of them is missing or not finite, or a lower bound
+            is not below its upper bound.
     """
     check_box(low, high)
     terms = (
@@ -176,10 +178,52 @@ def ZBox(
 
 
 def check_box(low: Any, high: Any) -> None:
-    """Raises `ValueError` if bounds are no box."""
-    if low is None or high is None or tf.is_tensor(low):
+    """Raises `ValueError` if bounds are no box, `TypeError` if no numbers."""
+    if low is None and high is None:
         return
-    if not np.all(np.asarray(low) < np.asarray(high)):
+    if low is None or high is None:
+        raise ValueError(
+            message(
+                "A box has two sides.",
+                f"low={low}, high={high}",
+                "Pass both bounds, or neither.",
+            )
+        )
+    sides = []
+    for bound in (low, high):
+        if tf.is_tensor(bound) and not hasattr(bound, "numpy"):
+            return  # inside a `tf.function`, where its values are not known
+        side = np.asarray(bound)
+        if side.dtype.kind not in "iuf":
+            raise TypeError(
+                message(
+                    "The bounds of the z-B rule are numbers.",
+                    f"low={low!r}, high={high!r}",
+                    "Pass the smallest and the largest value the inputs can "
+                    "have: `low=0, high=255`.",
+                )
+            )
+        sides.append(side)
+    try:
+        below = sides[0] < sides[1]
+    except ValueError as error:
+        shapes = f"low of shape {sides[0].shape}, high of shape "
+        raise ValueError(
+            message(
+                "The bounds of the z-B rule do not fit each other.",
+                f"{shapes}{sides[1].shape}",
+                "Pass numbers, or one value for each channel.",
+            )
+        ) from error
+    if not np.all(np.isfinite(sides[0])) or not np.all(np.isfinite(sides[1])):
+        raise ValueError(
+            message(
+                "The bounds of the z-B rule must be finite.",
+                f"low={low}, high={high}",
+                "Without bounds use `WSquare` or `Flat` for the first layer.",
+            )
+        )
+    if not np.all(below):
         raise ValueError(
             message(
                 "Each lower bound of the z-B rule must be below its upper "

@@ -42,6 +42,10 @@ def vectors(count=2, size=5):
         (lambda: rules.ZBox(1, 0), "below its upper.*low=1, high=0"),
         (lambda: rules.ZBox(1, 1), "low=1, high=1"),
         (lambda: rules.ZBox([0, 2], [1, 1]), "below its upper"),
+        (lambda: rules.ZBox(0), "two sides.*low=0, high=None"),
+        (lambda: rules.ZBox(np.nan, 1), "must be finite.*low=nan"),
+        (lambda: rules.ZBox(0, np.inf), "must be finite.*high=inf"),
+        (lambda: rules.ZBox([0, 1], [1, 2, 3]), "fit each other.*\\(3,\\)"),
         (lambda: rules.Attention("flow"), "two ways.*'flow'.*'attn_lrp'"),
         (lambda: rules.relevance_composite(attention="x"), "variant='x'"),
     ],
@@ -49,6 +53,40 @@ def vectors(count=2, size=5):
 def test_bad_rules(make, words):
     with pytest.raises(ValueError, match=f"(?s){words}"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: rules.ZBox("a", 1), "are numbers.*low='a', high=1"),
+        (lambda: rules.Composite(((rules.linear, 3),)), "is a rule.*: 3"),
+        (lambda: rules.Composite((rules.linear,)), "pairs of a selector"),
+        (lambda: rules.relevance_composite((rules.linear, rules.Epsilon)),
+         "is a rule.*Epsilon"),
+        (lambda: rules.relevance_composite(("conv1", rules.Epsilon())),
+         "pairs of a selector.*'conv1'.*path"),
+        (lambda: rules.relevance_composite((layers.Dense, rules.Epsilon())),
+         "pairs of a selector.*Dense.*layer_type"),
+        (lambda: rules.relevance_composite(rules.Epsilon()),
+         "pairs of a selector"),
+    ],
+)  # fmt: skip
+def test_what_is_no_rule_and_no_selector(make, words):
+    with pytest.raises(TypeError, match=f"(?s){words}"):
+        make()
+
+
+def test_bounds_that_do_not_fit_the_inputs():
+    model = chain(layers.Dense(3))
+    for composite in (
+        "epsilon_gamma_box",
+        rules.relevance_composite((rules.linear, rules.ZBox(-9, [9.0] * 4))),
+    ):
+        explainer = ke.LRP(
+            model, composite=composite, low=[-9.0] * 4, high=[9.0] * 4
+        )
+        with pytest.raises(ValueError, match=r"(?s)fit the inputs.*\(4,\)"):
+            explainer(vectors(), 0)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def test_maps_that_know_nothing_of_the_model_stay():
 def test_options_reach_the_explainer_of_the_copy():
     model = zoo.build("functional").model
     copy = copy_of(model, zoo.images(2))
-    composite = keras_explain.rules.Composite([("dense", None)])
+    entry = (keras_explain.rules.path("dense"), None)
+    composite = keras_explain.rules.Composite([entry])
     lrp = keras_explain.LRP(model, composite=composite)
     other = rebuilt(lrp, copy)
     assert other.model is copy and other.composite is composite
