@@ -13,6 +13,7 @@ from keras_explain.attribution import GradCAM, Saliency
 from keras_explain.callbacks.base import PictureLogger, Shown
 from keras_explain.callbacks.pictures import captioned, drawn
 from keras_explain.callbacks.samples import first_samples
+from keras_explain.callbacks.single_unit import Sides, SingleUnit
 from keras_explain.engine import catalogue
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Explainer
@@ -36,7 +37,11 @@ class ExplanationLogger(PictureLogger):
             are kept.
         log_dir: Folder of the logs of TensorBoard, or `None`.
         target: `None` for the class predicted at the time, `"true"` for that
-            of the labels, a class index, or a `keras_explain.Target`.
+            of the labels, a class index, or a `keras_explain.Target`. A
+            single unit has two classes: where it speaks for class 0, the
+            evidence against its score is explained. If it is linear, it is
+            taken for a regression unless the classes are known: by
+            `labels`, or since those of the data are 0 and 1.
         labels: Names of the classes, in order.
         max_outputs: Most samples.
         name: Part of the tag, `explanations/<name>/<sample>`; `None` for the
@@ -101,23 +106,28 @@ class ExplanationLogger(PictureLogger):
         self.labels = None if labels is None else list(labels)
         self.name = name
         self._made: tuple[keras.Model, Explainer] | None = None
+        self._unit: SingleUnit | None = None
 
     def explainer(self) -> Explainer:
         """Returns the explainer of the model that trains, made once."""
         if self._made is None or self._made[0] is not self.model:
             self._made = self.model, self.make(self.model)
+            self._unit = SingleUnit.of(self._made[1].model, self.samples.inputs)
         return self._made[1]
 
     def shown(self) -> Iterator[Shown]:
-        target = self.target
-        if isinstance(target, str):
-            target = self.samples.classes
         explainer = self.explainer()
+        target, sides = self.target, None
+        if self._unit is not None:
+            named = self.labels is not None
+            target, sides = self._unit.sides(self.samples, target, named)
+        elif isinstance(target, str):
+            target = self.samples.classes
         number = len(self.samples)
         found = explainer.explain(
             self.samples.inputs, target, batch_size=number, verbose=False
         )
-        captions = self.captions(found)
+        captions = self.captions(found, sides)
         name = self.name or found.method
         return (
             Shown(f"explanations/{name}/{k}", captioned(picture, text), text)
@@ -126,15 +136,23 @@ class ExplanationLogger(PictureLogger):
             )
         )
 
-    def captions(self, found: Explanation) -> list[str]:
-        """Returns which class is explained of each sample, in words."""
-        if found.target is None:
+    def captions(
+        self, found: Explanation, sides: Sides | None = None
+    ) -> list[str]:
+        """Returns which class is explained of each sample, in words.
+
+        Args:
+            found: What is shown.
+            sides: The classes, for a model that ends in a single unit.
+        """
+        classes, shares = sides or (found.target, found.probabilities)
+        if classes is None or (self._unit is not None and sides is None):
             return [f"score {score:.3g}" for score in found.scores]
         texts = []
-        for k, index in enumerate(found.target):
+        for k, index in enumerate(classes):
             text = f"{self._which(k, index)} {self._class(index)}"
-            if found.probabilities is not None:
-                text += f", {100 * found.probabilities[k]:.1f} %"
+            if shares is not None:
+                text += f", {100 * shares[k]:.1f} %"
             else:
                 text += f", score {found.scores[k]:.3g}"
             known = self.samples.classes
