@@ -138,6 +138,8 @@ class CalibratedModel(GraphModel):
         calibration: A built `CalibrationLayer`.
         from_logits: Whether the model returns logits; `"auto"` as for a
             `Calibrator`.
+        looked: Whether outputs have shown that it is so. If not, a linear
+            head cannot be said to return probabilities.
         **options: Of `keras.Model`.
     """
 
@@ -146,11 +148,14 @@ class CalibratedModel(GraphModel):
         members: list[keras.Model],
         calibration: CalibrationLayer,
         from_logits: bool | str = "auto",
+        *,
+        looked: bool = True,
         **options: Any,
     ):
         super().__init__(members, **options)
         self.calibration = calibration
         self.from_logits = from_logits
+        self.looked = looked
 
     def read(self, inputs: Any, training: bool) -> tf.Tensor:
         (model,) = self.members
@@ -158,6 +163,9 @@ class CalibratedModel(GraphModel):
         output = heads.single_output(model, outputs)
         known = gives_probabilities(model)
         kind, values = heads.visible_head(output, known)
+        heads.check_one_class(kind, output.shape[-1])
+        if not self.looked:
+            heads.check_not_linear(kind, self.from_logits)
         logits = heads.returns_logits(kind, self.from_logits)
         return self.calibration(heads.as_logits(values, kind, logits))
 
@@ -167,6 +175,7 @@ class CalibratedModel(GraphModel):
             **super().get_config(),
             "calibration": serialize(self.calibration),
             "from_logits": self.from_logits,
+            "looked": self.looked,
         }
 
     @classmethod

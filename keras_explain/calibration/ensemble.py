@@ -60,6 +60,8 @@ class EnsembleModel(GraphModel):
         output = heads.single_output(member, outputs)
         known = gives_probabilities(member)
         kind, _ = heads.visible_head(output, known)
+        heads.check_one_class(kind, output.shape[-1])
+        heads.check_not_linear(kind, self.from_logits)
         logits = heads.returns_logits(kind, self.from_logits)
         output = tf.cast(output, tf.float32)
         return heads.probabilities(output) if logits else output
@@ -90,8 +92,9 @@ class Ensemble:
     Raises:
         TypeError: If a member is no Keras 3 model.
         ValueError: If there is no member, one is not built, their outputs
-            differ in shape, or `"auto"` finds neither a softmax nor a linear
-            layer.
+            differ in shape, `"auto"` finds neither a softmax nor a linear
+            layer, or a member does not return what `from_logits` says or
+            gives each of several classes a sigmoid of its own.
 
     Example:
 

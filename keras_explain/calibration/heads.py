@@ -144,7 +144,25 @@ def settle(kind: str, values: np.ndarray, from_logits: bool | str) -> bool:
         from_logits: What the user says.
     """
     classes = values.shape[-1]
-    if kind == "sigmoid" and classes > 1:
+    check_one_class(kind, classes)
+    if kind in ("softmax", "sigmoid"):
+        return returns_logits(kind, from_logits)
+    likely = _like_probabilities(kind, values)
+    if from_logits == "auto":
+        return not likely
+    if from_logits is True and likely and classes > 1:
+        warn(
+            "The model is said to return logits, and every row of its "
+            'outputs sums to one. Pass `from_logits="auto"`.'
+        )
+    if from_logits is False:
+        check_probabilities(values)
+    return bool(from_logits)
+
+
+def check_one_class(kind: str, classes: int | None) -> None:
+    """Raises unless a head says of each sample which class it is of."""
+    if kind == "sigmoid" and classes != 1:
         raise ValueError(
             message(
                 "A sigmoid over several units gives independent "
@@ -162,19 +180,21 @@ def settle(kind: str, values: np.ndarray, from_logits: bool | str) -> bool:
                 "End the model in a sigmoid, or in one unit for each class.",
             )
         )
-    if kind in ("softmax", "sigmoid"):
-        return returns_logits(kind, from_logits)
-    likely = _like_probabilities(kind, values)
-    if from_logits == "auto":
-        return not likely
-    if from_logits is True and likely and classes > 1:
-        warn(
-            "The model is said to return logits, and every row of its "
-            'outputs sums to one. Pass `from_logits="auto"`.'
+
+
+def check_not_linear(kind: str, from_logits: bool | str) -> None:
+    """Raises if a linear head is said to return probabilities.
+
+    It is for where there are no values to look at.
+    """
+    if from_logits is False and kind == "linear":
+        raise ValueError(
+            message(
+                "A model that ends in a linear layer returns logits.",
+                "from_logits=False",
+                'Pass `from_logits="auto"`.',
+            )
         )
-    if from_logits is False:
-        check_probabilities(values)
-    return bool(from_logits)
 
 
 def _like_probabilities(kind: str, values: np.ndarray) -> bool:

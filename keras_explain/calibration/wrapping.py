@@ -80,6 +80,7 @@ class Calibrator(abc.ABC):
         self.source: keras.Model | None = model
         self.from_logits = from_logits
         self._settled: bool | str = from_logits
+        self._looked = False  # whether outputs have shown that it is so
         self._layer: CalibrationLayer | None = None
         self._calibrated: keras.Model | None = None
         self._reader: _Reader | None = None
@@ -116,7 +117,7 @@ class Calibrator(abc.ABC):
         settled = reader.settle(values, self.from_logits)
         logits = samples.check_logits(reader.logits(values, settled))
         layer = self._fitted(logits, batching.concatenate(labels))
-        return self._keep(layer, settled)
+        return self._keep(layer, settled, looked=True)
 
     def fit_logits(self, logits: Any, labels: Any) -> Self:
         """Fits on logits that are at hand.
@@ -129,7 +130,7 @@ class Calibrator(abc.ABC):
             The calibrator.
         """
         layer = self._fitted(samples.check_logits(logits, said=True), labels)
-        return self._keep(layer, self.from_logits)
+        return self._keep(layer, self.from_logits, looked=False)
 
     def _fitted(self, logits: np.ndarray, labels: Any) -> CalibrationLayer:
         scores, truth = samples.flat_samples(logits, labels)
@@ -138,8 +139,11 @@ class Calibrator(abc.ABC):
         )
         return self._fit(scores, truth)
 
-    def _keep(self, layer: CalibrationLayer, settled: bool | str) -> Self:
+    def _keep(
+        self, layer: CalibrationLayer, settled: bool | str, looked: bool
+    ) -> Self:
         self._layer, self._settled, self._calibrated = layer, settled, None
+        self._looked = looked
         return self
 
     @abc.abstractmethod
@@ -184,7 +188,9 @@ class Calibrator(abc.ABC):
         """
         if self._calibrated is None:
             layer, model = self.layer, self._model()
-            inner = CalibratedModel([model], layer, self._settled)
+            inner = CalibratedModel(
+                [model], layer, self._settled, looked=self._looked
+            )
             self._calibrated = assembled(model, inner)
         return self._calibrated
 
@@ -207,7 +213,7 @@ class Calibrator(abc.ABC):
                 values.append(reader(inputs))
                 advance()
         settled = self._settled
-        if self._layer is None or not isinstance(settled, bool):
+        if not self._looked or not isinstance(settled, bool):
             settled = reader.settle(values, self.from_logits)
         return reader.logits(values, settled)
 

@@ -255,6 +255,30 @@ def test_independent_probabilities_are_refused():
         TemperatureScaling(classifier(3, "sigmoid")).fit((X, LABELS))
 
 
+def test_logits_said_to_be_probabilities_where_there_were_no_data():
+    wrong = TemperatureScaling(classifier(3, None), from_logits=False)
+    wrong.fit_logits(LOGITS, LABELS)
+    with pytest.raises(ValueError, match="linear layer returns logits"):
+        wrong.model(X)
+    with pytest.raises(ValueError, match="said to return probabilities"):
+        wrong.predict(X)
+    several = TemperatureScaling(classifier(3, "sigmoid"))
+    several.fit_logits(LOGITS, LABELS)
+    with pytest.raises(ValueError, match="independent"):
+        several.model(X)
+
+
+def test_probabilities_that_end_in_a_linear_layer():
+    """A matrix of confusions: that rows sum to one is seen in the data."""
+    inputs = keras.Input((4,))
+    mixed = layers.Dense(3, use_bias=False)
+    model = keras.Model(inputs, mixed(classifier()(inputs)))
+    mixed.kernel.assign(np.full((3, 3), 0.1) + 0.7 * np.eye(3))
+    calibrator = TemperatureScaling(model).fit((X, LABELS))
+    found = calibrator.model.predict(X, verbose=0)
+    np.testing.assert_allclose(found, calibrator.predict(X), atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
 def test_softmax_over_one_class_is_refused():
     with pytest.raises(ValueError, match="always one"):

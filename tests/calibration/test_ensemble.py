@@ -17,6 +17,9 @@ X = NOISE.normal(size=(50, 4)).astype("float32")
 Y = (2 * X[:, :3] + NOISE.gumbel(size=(50, 3))).argmax(1)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax")
+
+
 def member(units=3, activation: str | None = "softmax"):
     model = keras.Sequential(
         [keras.Input((4,)), layers.Dense(units, activation=activation)]
@@ -158,3 +161,35 @@ def test_subclassed_members():
     expected = (scores(members[0]) + scores(members[1])) / 2
     np.testing.assert_allclose(scores(ensemble), expected, atol=1e-6)
     np.testing.assert_allclose(ensemble.model(X), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("from_logits", ["auto", False])
+def test_several_sigmoids_are_no_classes(from_logits):
+    several = member(3, "sigmoid")
+    with pytest.raises(ValueError, match="independent"):
+        Ensemble([several], from_logits)
+    with pytest.raises(ValueError, match="always one"):
+        Ensemble([member(1, "softmax")], from_logits)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_a_linear_head_returns_no_probabilities(units):
+    linear = member(units, None)
+    with pytest.raises(ValueError, match="linear layer returns logits"):
+        Ensemble([linear], from_logits=False)
+
+
+def test_a_subclassed_linear_head_is_told_of_when_it_runs():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    model(X)
+    ensemble = Ensemble([model], from_logits=False)
+    with pytest.raises(ValueError, match="linear layer returns logits"):
+        ensemble.predict(X)
