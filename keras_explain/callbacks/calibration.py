@@ -105,12 +105,18 @@ class CalibrationLogger(PictureLogger):
         for metric in every:
             metric.reset_state()
         for inputs, labels in labeled(self.data, self.batch_size):
-            logits = self._logits(tf.nest.map_structure(tf.constant, inputs))
+            output, logits = self._outputs(
+                tf.nest.map_structure(tf.constant, inputs)
+            )
+            values = np.asarray(output, "float32")
+            if self.from_logits is False and np.isfinite(values).all():
+                heads.check_probabilities(values)
             for metric in every:
                 metric.update_state(labels, logits)
         return {k: float(m.result()) for k, m in self.metrics.items()}
 
-    def _logits(self, inputs: Any) -> tf.Tensor:
+    def _outputs(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the model returns, and the logits of it."""
         if self._reader is None or self._reader[0] is not self.model:
             self._reader = (
                 self.model,
@@ -118,12 +124,13 @@ class CalibrationLogger(PictureLogger):
             )
         return self._reader[1](inputs)
 
-    def _read(self, inputs: Any) -> tf.Tensor:
+    def _read(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         model = self.model
         output = heads.single_output(model, model(inputs, training=False))
         kind, values = heads.visible_head(output)
+        heads.check_one_class(kind, output.shape[-1])
         are_logits = heads.returns_logits(kind, self.from_logits)
-        return heads.as_logits(values, kind, are_logits)
+        return output, heads.as_logits(values, kind, are_logits)
 
     def shown(self) -> list[Shown]:
         if self.schedule.every != "epoch":

@@ -123,3 +123,28 @@ def test_wrong_data_lose_no_training(wrong, words):
     with pytest.warns(ExplainWarning, match=words):
         history = fit(network(), logger).history
     assert len(history["loss"]) == 2
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_logits_that_are_said_to_be_probabilities(units):
+    x, y = data()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([layers.Flatten(), layers.Dense(units)])
+    model.compile("sgd", "mse")
+    logger = CalibrationLogger((x, y % 2), from_logits=False)
+    with pytest.warns(ExplainWarning, match="said to return probabilities"):
+        history = model.fit(
+            x, np.zeros((len(x), units)), verbose=0, callbacks=[logger]
+        ).history
+    assert list(history) == ["loss"]
+
+
+def test_several_sigmoids_are_no_classes():
+    x, y = data()
+    model = keras.Sequential(
+        [layers.Flatten(), layers.Dense(3, activation="sigmoid")]
+    )
+    model.compile("sgd", "mse")
+    logger = CalibrationLogger((x, y), on_error="raise")
+    with pytest.raises(ValueError, match="independent"):
+        model.fit(x, np.eye(3)[y], verbose=0, callbacks=[logger])
