@@ -147,7 +147,7 @@ class Ensemble:
         """
         found = []
         with batching.progress(x, batch_size, verbose, "Predicting") as advance:
-            for inputs, _ in batching.batches(x, batch_size):
+            for inputs, _ in batching.batches(x, batch_size, "predict"):
                 inputs = checks.standardize(self._model, inputs)
                 found.append(self._model.predict_on_batch(inputs))
                 advance()

@@ -28,6 +28,7 @@ def labeled(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
     """
     if isinstance(data, tf.data.Dataset):
         _check_pair(data.element_spec)
+        batching.check_batched(data)
         pairs: Any = data.map(lambda *element: (element[:2],))
     elif isinstance(data, keras.utils.PyDataset):
         count = data.num_batches or 0
@@ -35,17 +36,43 @@ def labeled(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
     else:
         inputs, labels = _check_pair(data)[:2]
         pairs = iter([((_arrays(inputs), np.asarray(labels)),)])
-    for (inputs, labels), _ in batching.batches(pairs, batch_size):
-        sizes = {len(part) for part in tf.nest.flatten((inputs, labels))}
-        if len(sizes) > 1:
-            raise ValueError(
-                message(
-                    "There is one label for each sample.",
-                    f"{len(tf.nest.flatten(inputs)[0])} samples and "
-                    f"{len(labels)} labels in a batch",
-                )
-            )
+    for (inputs, labels), _ in batching.batches(pairs, batch_size, "calibrate"):
+        _check_sizes(inputs, labels)
         yield inputs, np.asarray(labels)
+
+
+def check_labeled(data: Any) -> None:
+    """Raises what `labeled` would, as far as it is known without a run.
+
+    Args:
+        data: As for `labeled`.
+    """
+    if isinstance(data, tf.data.Dataset):
+        _check_pair(data.element_spec)
+        batching.check_batched(data)
+        empty = int(data.cardinality()) == 0
+    elif isinstance(data, keras.utils.PyDataset):
+        empty = not data.num_batches
+    else:
+        inputs, labels = _check_pair(data)[:2]
+        labels = np.asarray(labels)
+        _check_sizes(_arrays(inputs), labels)
+        empty = not len(labels)
+    if empty:
+        raise batching.nothing(data, "calibrate")
+
+
+def _check_sizes(inputs: Any, labels: Any) -> None:
+    flat = tf.nest.flatten((inputs, labels))
+    sizes = {len(part) for part in flat if np.ndim(part)}
+    if len(sizes) > 1 or any(np.ndim(part) == 0 for part in flat):
+        raise ValueError(
+            message(
+                "There is one label for each sample.",
+                f"inputs of shape {np.shape(flat[0])} and labels of shape "
+                f"{np.shape(labels)} in a batch",
+            )
+        )
 
 
 def _check_pair(element: Any) -> tuple:

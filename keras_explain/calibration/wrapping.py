@@ -209,7 +209,7 @@ class Calibrator(abc.ABC):
         reader = self._reader = self._reader or _Reader(model)
         values = []
         with batching.progress(x, batch_size, verbose, "Predicting") as advance:
-            for inputs, _ in batching.batches(x, batch_size):
+            for inputs, _ in batching.batches(x, batch_size, "calibrate"):
                 values.append(reader(inputs))
                 advance()
         settled = self._settled

@@ -14,7 +14,9 @@ from keras_explain.engine.errors import message
 from keras_explain.engine.progress import bar
 
 
-def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, slice]]:
+def batches(
+    data: Any, batch_size: int, purpose: str = "explain"
+) -> Iterator[tuple[Any, slice]]:
     """Yields `(inputs, rows)`: a batch and where it is in the whole.
 
     Args:
@@ -23,6 +25,7 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, slice]]:
             Of elements `(x, y)` or `(x, y, weight)` the inputs are taken.
             Datasets come in batches already; larger ones are split.
         batch_size: Most samples in a batch.
+        purpose: What is done with them, for the message where there are none.
     """
     start = 0
     for inputs in _whole(data):
@@ -32,13 +35,18 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, slice]]:
             yield _rows(inputs, first, last), slice(start, start + last - first)
             start += last - first
     if start == 0:
-        raise ValueError(
-            message(
-                "There is nothing to explain: the data hold no samples.",
-                type(data).__name__,
-                "Check the path or filter that made the dataset.",
-            )
+        raise nothing(data, purpose)
+
+
+def nothing(data: Any, purpose: str) -> ValueError:
+    """Returns the error of data that hold no samples."""
+    return ValueError(
+        message(
+            f"There is nothing to {purpose}: the data hold no samples.",
+            type(data).__name__,
+            "Check the path or filter that made the dataset.",
         )
+    )
 
 
 def count(data: Any, batch_size: int) -> int | None:
@@ -59,7 +67,7 @@ def elements(data: Any) -> Iterator[Any] | None:
     `None` for arrays, which are one batch.
     """
     if isinstance(data, tf.data.Dataset):
-        _check_batched(data)
+        check_batched(data)
         return iter(data)
     if isinstance(data, keras.utils.PyDataset):
         return (data[index] for index in range(data.num_batches or 0))
@@ -74,14 +82,27 @@ def _whole(data: Any) -> Iterator[Any]:
         yield from map(_inputs, found)
 
 
-def _check_batched(data: tf.data.Dataset) -> None:
+def check_batched(data: tf.data.Dataset) -> None:
+    """Raises if elements are single samples, as far as shapes tell."""
     spec = data.element_spec
-    first = tf.nest.flatten(spec[0] if isinstance(spec, tuple) else spec)[0]
-    if first.shape.rank == 3 and first.shape[-1] in (1, 3, 4):
+    pair = isinstance(spec, tuple) and len(spec) > 1
+    parts = spec[:2] if pair else spec
+    shapes = [
+        part.shape for part in tf.nest.flatten(parts) if hasattr(part, "shape")
+    ]
+    first = shapes[0]
+    image = first.rank == 3 and first[-1] in (1, 3, 4)
+    single = any(shape.rank == 0 for shape in shapes)
+    if pair and not single and all(shape.rank for shape in shapes):
+        # Batches of inputs and labels have one size.
+        sizes = {shape[0] for shape in shapes} - {None}
+        single = len(sizes) > 1
+    if image or single:
+        kind = "images" if image else "samples"
         raise ValueError(
             message(
-                "The dataset yields single images, not batches.",
-                f"elements of shape {tuple(first.shape)}",
+                f"The dataset yields single {kind}, not batches.",
+                f"elements of shape {', '.join(map(str, shapes))}",
                 "Pass `dataset.batch(32)`.",
             )
         )

@@ -175,7 +175,7 @@ def test_data_are_checked():
     with pytest.raises(ValueError, match="NaN or infinite"):
         calibrator.fit((np.full_like(X, np.nan), LABELS))
     empty = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(4).take(0)
-    with pytest.raises(ValueError, match="hold no samples"):
+    with pytest.raises(ValueError, match="nothing to calibrate"):
         calibrator.fit(empty)
 
 

@@ -73,6 +73,20 @@ def test_single_pictures():
         SaliencyLogger(single, writers=[].extend)
 
 
+@pytest.mark.parametrize(
+    "single",
+    [
+        (np.zeros((5, 4), "float32"), np.arange(5)),
+        (np.zeros((5, 4), "float32"), np.eye(5)),
+        np.zeros(5, "float32"),
+    ],
+)
+def test_single_vectors(single):
+    dataset = tf.data.Dataset.from_tensor_slices(single)
+    with pytest.raises(ValueError, match="single samples, not batches"):
+        SaliencyLogger(dataset, writers=[].extend)
+
+
 def test_labels_that_are_no_classes():
     with pytest.raises(ValueError, match="classes"):
         SaliencyLogger((IMAGES, [0.5, 1.2]), writers=[].extend, target="true")
