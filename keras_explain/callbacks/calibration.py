@@ -20,7 +20,7 @@ from keras_explain.calibration import (
     ReliabilityDiagram,
     heads,
 )
-from keras_explain.calibration.samples import labeled
+from keras_explain.calibration.samples import check_labeled, labeled
 from keras_explain.callbacks.base import PictureLogger, Shown
 
 
@@ -48,7 +48,9 @@ class CalibrationLogger(PictureLogger):
             `every` is when the diagram is drawn.
 
     Raises:
-        ValueError: If an option is unknown.
+        TypeError: If the data have no labels.
+        ValueError: If an option is unknown, or the data hold no samples, are
+            not in batches or have another number of labels.
         OSError: If nothing can be written to a folder, before the training.
 
     Example:
@@ -79,6 +81,7 @@ class CalibrationLogger(PictureLogger):
     ):
         super().__init__(log_dir, **options)
         heads.check_from_logits(from_logits)
+        check_labeled(validation_data)
         self.data = validation_data
         self.from_logits = from_logits
         self.batch_size = batch_size
@@ -93,11 +96,13 @@ class CalibrationLogger(PictureLogger):
         self._reader: tuple[keras.Model, Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        found = None
         with self.careful():
             found = self.measure()
             if logs is not None:
                 logs.update({self.prefix + k: v for k, v in found.items()})
-        super().on_epoch_end(epoch, logs)
+        if found is not None:  # or the picture would be of nothing
+            super().on_epoch_end(epoch, logs)
 
     def measure(self) -> dict[str, float]:
         """Returns the four numbers of the model as it is now."""

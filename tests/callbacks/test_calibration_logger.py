@@ -109,20 +109,83 @@ def test_the_training_is_undisturbed():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("writers", [None, "callable"])
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (lambda x, y: (x, y + 7), "labels must be class"),
         (lambda x, y: (x[:, :4, :4, :2], y), ""),
-        (lambda x, y: x, "labels"),
-        (lambda x, y: (x[:0], y[:0]), "no samples"),
     ],
 )
-def test_wrong_data_lose_no_training(wrong, words):
-    logger = CalibrationLogger(wrong(*data()))
-    with pytest.warns(ExplainWarning, match=words):
+def test_wrong_data_lose_no_training(wrong, words, writers):
+    found = []
+    logger = CalibrationLogger(wrong(*data()), writers=writers and found.extend)
+    with pytest.warns(ExplainWarning, match=words) as told:
         history = fit(network(), logger).history
-    assert len(history["loss"]) == 2
+    assert list(history) == ["loss"] and len(history["loss"]) == 2
+    # Neither a picture of nothing nor a word more.
+    assert not found and len(told) == 1
+
+
+class Diverges(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        kernel = self.model.layers[-1].kernel
+        kernel.assign(np.full(kernel.shape, np.nan))
+
+
+def test_a_model_that_diverged_has_no_diagram():
+    found = []
+    logger = CalibrationLogger(data(), writers=found.extend)
+    with pytest.warns(ExplainWarning, match="NaN") as told:
+        fit(network(), Diverges(), logger)
+    assert not found and len(told) == 1
+
+
+class NoBatches(keras.utils.PyDataset):
+    def __len__(self):
+        return 0
+
+    def __getitem__(self, index):
+        raise IndexError(index)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        (lambda x, y: None, TypeError, "labels"),
+        (lambda x, y: x, TypeError, "labels"),
+        (lambda x, y: (x,), TypeError, "labels"),
+        (lambda x, y: (x[:0], y[:0]), ValueError, "nothing to calibrate"),
+        (lambda x, y: (x, y[:3]), ValueError, "one label for each"),
+        (lambda x, y: (x, 3), ValueError, "one label for each"),
+        (lambda x, y: NoBatches(), ValueError, "nothing to calibrate"),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices((x, y)),
+            ValueError,
+            "single images",
+        ),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices((x[:, 0, 0], y)),
+            ValueError,
+            "single samples",
+        ),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices(x).batch(2),
+            TypeError,
+            "labels",
+        ),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices(
+                (x[:0], y[:0])
+            ).batch(2),
+            ValueError,
+            "nothing to calibrate",
+        ),
+    ],
+)
+def test_data_of_the_wrong_kind_are_told_of_before(wrong, error, words):
+    with pytest.raises(error, match=words):
+        CalibrationLogger(wrong(*data()))
 
 
 @pytest.mark.parametrize("units", [1, 3])
