@@ -57,6 +57,7 @@ class ClassificationMetric(keras.metrics.Metric):
     ) -> None:
         words = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__)
         super().__init__(name=name or words.lower(), dtype=dtype)
+        self._direction = "down"  # where Keras looks which way is better
         check_flag("from_logits", from_logits)
         if num_classes is not None:
             num_classes = check_count("num_classes", num_classes, 2)

@@ -29,8 +29,9 @@ class CalibrationLogger(PictureLogger):
 
     `val_ece`, `val_mce`, `val_nll` and `val_brier` go to the logs of the
     epoch, so that `History`, and `EarlyStopping` and `ModelCheckpoint` behind
-    it in the list of callbacks, can use them. With `log_dir` or `writers` the
-    reliability diagram is a picture.
+    it in the list of callbacks, can use them; say `mode="min"` there, as Keras
+    knows only of compiled metrics which way is better. With `log_dir` or
+    `writers` the reliability diagram is a picture.
 
     Costs one run over the data for each epoch; the model sees it batch by
     batch.

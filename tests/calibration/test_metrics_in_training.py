@@ -106,6 +106,32 @@ def test_nan_in_training_is_seen(data):
     assert all(np.isnan(number) for number in found.values())
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda monitor, path: keras.callbacks.EarlyStopping(monitor),
+        lambda monitor, path: keras.callbacks.ReduceLROnPlateau(monitor),
+        lambda monitor, path: keras.callbacks.ModelCheckpoint(
+            path, monitor, save_best_only=True
+        ),
+    ],
+    ids=["stop", "plateau", "checkpoint"],
+)
+def test_keras_knows_that_less_is_better(data, make, tmp_path):
+    x, y, _ = data
+    model = classifier(loss="sparse_categorical_crossentropy")
+    watching = [
+        make(f"val_{metric().name}", tmp_path / "best.keras")
+        for metric in MAKERS
+    ]
+    model.fit(
+        x, y, epochs=2, validation_data=(x, y), verbose=0, callbacks=watching
+    )
+    for callback in watching:
+        assert callback.mode == "auto"
+        assert callback.monitor_op is keras.ops.less
+
+
 def test_mixed_precision(data):
     x, y, _ = data
     keras.config.set_dtype_policy("mixed_bfloat16")
