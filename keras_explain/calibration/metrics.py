@@ -250,16 +250,14 @@ class AdaptiveCalibrationError(ExpectedCalibrationError):
 
 
 @keras.saving.register_keras_serializable(package="keras_explain")
-class ReliabilityDiagram(ConfidenceBins):
+class ReliabilityDiagram(ExpectedCalibrationError):
     """Accuracy, confidence and weight of each bin, to draw or to store.
 
     Accuracy above confidence is underconfidence, below it overconfidence;
     a calibrated model is on the diagonal.
 
-    Call `update_state` and `curve` yourself, after training or in a
-    callback. In `compile(metrics=...)` it runs, but Keras flattens a
-    dictionary of results into the logs: `accuracy` there would replace the
-    accuracy of the model, and callbacks that write scalars meet vectors.
+    `curve` has the bins; `result` is their expected calibration error, a
+    scalar, so that the diagram can be among the metrics of `compile`.
 
     Args:
         num_bins: Number of bins, at least 1.
@@ -291,10 +289,10 @@ class ReliabilityDiagram(ConfidenceBins):
         edges: str = "right",
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(num_bins, kind, binning, edges, **options)
+        super().__init__(num_bins, "l1", kind, binning, edges, **options)
 
-    def result(self) -> dict[str, tf.Tensor]:
-        """Returns the bins as tensors of the metric's dtype.
+    def curve(self) -> dict[str, np.ndarray]:
+        """Returns the bins, in float64.
 
         - `accuracy`: `(num_bins,)`, share of hits, NaN for an empty bin;
         - `confidence`: `(num_bins,)`, mean, NaN for an empty bin;
@@ -302,14 +300,6 @@ class ReliabilityDiagram(ConfidenceBins):
         - `edges`: `(num_bins + 1,)`, from 0 to 1. Those of quantile bins
           are borders of the histogram's cells.
         """
-        curve = self._curve()
-        return {k: tf.cast(v, self.dtype) for k, v in curve.items()}
-
-    def curve(self) -> dict[str, np.ndarray]:
-        """Returns what `result` does as NumPy arrays, in float64."""
-        return {k: np.asarray(v) for k, v in self._curve().items()}
-
-    def _curve(self) -> dict[str, tf.Tensor]:
         weight, confidence, hits = self._bin_sums()
         if self.binning == "quantile":
             cells = self._cell_sums()
@@ -324,6 +314,7 @@ class ReliabilityDiagram(ConfidenceBins):
             "count": weight,
             "edges": edges,
         }
+        found = {k: np.asarray(v) for k, v in curve.items()}
         if self.kind == "classwise":
-            return curve
-        return {k: v[0] for k, v in curve.items()}
+            return found
+        return {k: v[0] for k, v in found.items()}

@@ -188,16 +188,31 @@ def test_stateless(data):
         assert found == pytest.approx(float(metric.result()))
 
 
-def test_diagram_in_compile_takes_over_names_of_the_logs(data):
-    """Documented: Keras flattens a dictionary of results."""
+def test_a_diagram_in_compile_is_a_number_in_the_logs(data, tmp_path):
     x, y, _ = data
+    diagram = ReliabilityDiagram(15)
     model = classifier(
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy", ReliabilityDiagram(3)],
+        loss="sparse_categorical_crossentropy", metrics=["accuracy", diagram]
     )
-    found = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert found["accuracy"].shape == (3,)
-    assert found["count"].sum() == 40
+    history = model.fit(
+        x, y, epochs=2, validation_data=(x, y), verbose=2,
+        callbacks=[
+            keras.callbacks.TensorBoard(tmp_path),
+            keras.callbacks.EarlyStopping("val_accuracy"),
+            keras.callbacks.EarlyStopping("val_reliability_diagram"),
+        ],
+    ).history  # fmt: skip
+    for prefix in ("", "val_"):
+        np.testing.assert_allclose(
+            history[f"{prefix}reliability_diagram"],
+            history[f"{prefix}expected_calibration_error"],
+            rtol=1e-6,
+        )
+    hits = model.predict(x, verbose=0).argmax(-1) == y
+    assert history["val_accuracy"][-1] == pytest.approx(hits.mean())
+    curve = diagram.curve()
+    assert curve["count"].sum() == len(y)
+    assert np.nansum(curve["accuracy"] * curve["count"]) == hits.sum()
 
 
 REPLICAS = """
