@@ -74,8 +74,9 @@ class ClassificationMetric(keras.metrics.Metric):
 
         In an eager call wrong values raise. In a compiled one (`fit`,
         `evaluate`, `tf.function`) they cannot, and the result is NaN until
-        `reset_state`; that the rows sum to one is checked in eager calls
-        only.
+        `reset_state`. Where it can be seen there that the predictions come
+        from a softmax, sigmoid or linear layer, and `from_logits` says
+        another thing, it is told when it is compiled.
 
         Args:
             y_true: Class indices `(batch, ...)` or `(batch, ..., 1)`, or

@@ -52,7 +52,8 @@ def read(
 
     Shapes are checked always. Values are checked where there are values:
     in an eager call. In a compiled one a sample that would have been
-    refused gets the weight NaN, so that the metric is NaN as well.
+    refused gets the weight NaN, so that the metric is NaN as well; there
+    it is seen what the predictions were made by.
 
     Args:
         y_true: Class indices `(...)` or `(..., 1)`, or one-hot labels
@@ -70,6 +71,8 @@ def read(
     mask = getattr(y_pred, "_keras_mask", None)
     predictions = _numbers(y_pred, "predictions")
     labels = _numbers(y_true, "labels")
+    if not tf.executing_eagerly():
+        value_checks.check_head(predictions, from_logits)
     predictions = _with_classes(predictions)
     labels, one_hot = _check_labels(labels, predictions)
     shape = tf.shape(labels)[:-1] if one_hot else tf.shape(labels)

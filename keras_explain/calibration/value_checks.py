@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.calibration import heads
 from keras_explain.engine.diagnosis import warn
 from keras_explain.engine.errors import message
 
@@ -40,7 +41,51 @@ def possible(outputs: tf.Tensor, from_logits: bool) -> tf.Tensor:
         masked = tf.equal(outputs, -np.inf)
         return tf.reduce_all(finite | masked, -1) & tf.reduce_any(finite, -1)
     low, high = -_RANGE_TOLERANCE, 1 + _RANGE_TOLERANCE
-    return tf.reduce_all(finite & (outputs >= low) & (outputs <= high), -1)
+    within = tf.reduce_all(finite & (outputs >= low) & (outputs <= high), -1)
+    if tf.executing_eagerly() or outputs.shape[-1] == 1:
+        return within  # of sums that are wrong `check_scale` tells
+    return within & (tf.abs(tf.reduce_sum(outputs, -1) - 1) <= _SUM_TOLERANCE)
+
+
+def check_head(predictions: tf.Tensor, from_logits: bool) -> None:
+    """Tells logits and probabilities apart by what they were made by.
+
+    Args:
+        predictions: In a graph under trace.
+        from_logits: What the metric was told.
+
+    Raises:
+        ValueError: If probabilities are said to be logits, or each of
+            several classes has a sigmoid of its own.
+    """
+    if predictions.shape.rank is None or not predictions.shape.rank:
+        return
+    kind, _ = heads.visible_head(predictions)
+    if from_logits and kind in ("softmax", "sigmoid", "probability"):
+        made_by = "an average" if kind == "probability" else f"a {kind}"
+        raise ValueError(
+            message(
+                "The predictions are probabilities, and the metric takes "
+                "logits.",
+                f"from_logits=True, for the outputs of {made_by}",
+                "Pass `from_logits=False`, the default.",
+            )
+        )
+    several = predictions.shape.rank > 1 and predictions.shape[-1] != 1
+    if not from_logits and kind == "sigmoid" and several:
+        raise ValueError(
+            message(
+                "The probabilities of a sample must sum to one.",
+                f"a sigmoid over {predictions.shape[-1]} units",
+                "Use one metric for each column.",
+            )
+        )
+    if not from_logits and kind == "linear":
+        warn(
+            "The predictions are the outputs of a linear layer, and the "
+            "metric takes them for probabilities: it is NaN where they are "
+            "none. If they are logits, pass `from_logits=True`."
+        )
 
 
 def refuse(

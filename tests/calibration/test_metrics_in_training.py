@@ -18,6 +18,7 @@ from keras_explain.calibration.metrics import (
     ReliabilityDiagram,
 )
 from keras_explain.calibration.scores import BrierScore, NegativeLogLikelihood
+from keras_explain.engine.errors import ExplainWarning
 
 MAKERS = [
     ExpectedCalibrationError,
@@ -191,8 +192,11 @@ def test_stateless(data):
 def test_a_diagram_in_compile_is_a_number_in_the_logs(data, tmp_path):
     x, y, _ = data
     diagram = ReliabilityDiagram(15)
-    model = classifier(
-        loss="sparse_categorical_crossentropy", metrics=["accuracy", diagram]
+    model = ending_in("softmax")
+    model.compile(
+        "sgd",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy", ExpectedCalibrationError(), diagram],
     )
     history = model.fit(
         x, y, epochs=2, validation_data=(x, y), verbose=2,
@@ -213,6 +217,57 @@ def test_a_diagram_in_compile_is_a_number_in_the_logs(data, tmp_path):
     curve = diagram.curve()
     assert curve["count"].sum() == len(y)
     assert np.nansum(curve["accuracy"] * curve["count"]) == hits.sum()
+
+
+def ending_in(activation, units=3):
+    layer = keras.layers.Dense(units, activation=activation)
+    layer.build((None, 4))
+    layer.kernel.assign(0.3 + np.eye(4, units))
+    return keras.Sequential([keras.Input((4,)), layer])
+
+
+def evaluated(model, metric, x, y):
+    model.compile("sgd", "mse", weighted_metrics=[metric])
+    return model.evaluate(x, y, verbose=0, return_dict=True)[metric.name]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("units", [1, 3])
+def test_logits_that_are_taken_for_probabilities(data, make, units):
+    x, y, _ = data
+    labels = np.eye(3)[y] if units == 3 else y[:, None] % 2
+    model = ending_in(None, units)
+    with pytest.warns(ExplainWarning, match="linear layer.*from_logits=True"):
+        assert np.isnan(evaluated(model, make(), x, labels))
+    metric = make(from_logits=True)
+    assert np.isfinite(evaluated(model, metric, x, labels))
+
+
+@pytest.mark.parametrize(
+    ("activation", "units"), [("softmax", 3), ("sigmoid", 1)]
+)
+def test_probabilities_that_are_taken_for_logits(data, activation, units):
+    x, y, _ = data
+    labels = np.eye(3)[y] if units == 3 else y[:, None] % 2
+    wrong = ExpectedCalibrationError(from_logits=True)
+    with pytest.raises(ValueError, match=f"outputs of a {activation}"):
+        evaluated(ending_in(activation, units), wrong, x, labels)
+
+
+def test_sigmoids_of_several_classes(data):
+    x, y, _ = data
+    model = ending_in("sigmoid")
+    with pytest.raises(ValueError, match="a sigmoid over 3 units"):
+        evaluated(model, BrierScore(), x, np.eye(3)[y])
+
+
+def test_rows_that_do_not_sum_to_one_have_no_number(data):
+    x, y, _ = data
+    inputs = keras.Input((4,))
+    squared = keras.ops.square(ending_in("softmax")(inputs))
+    model = keras.Model(inputs, squared)
+    for make in MAKERS:
+        assert np.isnan(evaluated(model, make(), x, np.eye(3)[y]))
 
 
 REPLICAS = """
