@@ -62,21 +62,18 @@ class TensorBoardWriter:
     run = "explanations"
 
     def __init__(self, log_dir: str | os.PathLike):
-        self.folder = Path(log_dir) / self.run
+        self.folder = (Path(log_dir) / self.run).resolve()
         check_folder(self.folder)
         self._is_open = False
 
     def __call__(self, pictures: Sequence[Picture]) -> None:
         # TensorBoard follows one file of a run, the latest: callbacks that
         # share a folder have to share the file.
-        key = str(self.folder.resolve())
+        shared = _OPEN.setdefault(self.folder, _File(self.folder))
         if not self._is_open:
-            writer, users = _OPEN.get(key, (None, 0))
-            if writer is None:
-                writer = tf.summary.create_file_writer(key)
-            _OPEN[key] = writer, users + 1
+            shared.users += 1
             self._is_open = True
-        writer, _ = _OPEN[key]
+        writer = shared.writer()
         with writer.as_default(), tf.summary.record_if(True):
             for picture in pictures:
                 self._write(picture)
@@ -99,13 +96,41 @@ class TensorBoardWriter:
         """Closes the file, unless another callback writes to it."""
         if not self._is_open:
             return
-        key = str(self.folder.resolve())
-        writer, users = _OPEN.pop(key)
-        if users > 1:
-            _OPEN[key] = writer, users - 1
-        else:
-            writer.close()
+        shared = _OPEN[self.folder]
+        shared.users -= 1
+        if not shared.users:
+            del _OPEN[self.folder]
+            shared.close()
         self._is_open = False
+
+
+class _File:
+    """An open file of TensorBoard, with the number of its users.
+
+    A training that was interrupted leaves its file open. If the file has
+    been deleted since, what is written to it would be lost.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.users = 0
+        self._writer: Any = None
+        self._files: set[Path] = set()
+
+    def writer(self) -> Any:
+        """Returns what writes to the file, opened again if it is gone."""
+        if not self._files or not all(path.exists() for path in self._files):
+            self.close()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            before = set(self.folder.iterdir())
+            self._writer = tf.summary.create_file_writer(str(self.folder))
+            self._writer.flush()
+            self._files = set(self.folder.iterdir()) - before
+        return self._writer
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -115,8 +140,8 @@ def _png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-# Open files of TensorBoard by folder, with the number of their users.
-_OPEN: dict[str, tuple[Any, int]] = {}
+# By folder.
+_OPEN: dict[Path, _File] = {}
 
 
 class PNGWriter:
@@ -132,7 +157,7 @@ class PNGWriter:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
+        self.folder = Path(folder).resolve()
         check_folder(self.folder)
 
     def __call__(self, pictures: Sequence[Picture]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -83,6 +85,41 @@ def test_callbacks_share_the_file_of_a_folder(tmp_path):
     fit(model, SaliencyLogger(found, tmp_path), initial_epoch=2, epochs=3)
     steps = summaries(tmp_path / "explanations")
     assert steps["explanations/saliency/0"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_same", [False, True])
+def test_logs_that_were_deleted_after_an_interrupted_training(
+    tmp_path, is_same
+):
+    """The file of the first training is still open, and is gone."""
+
+    class Breaks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    model, folder = network(), tmp_path / "logs"
+    first = SaliencyLogger(data(1), folder)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, first, Breaks())
+    first._wait()
+    assert list((folder / "explanations").iterdir())
+    shutil.rmtree(folder)
+    fit(model, first if is_same else SaliencyLogger(data(1), folder))
+    found = summaries(folder / "explanations")
+    assert found == {"explanations/saliency/0": [0, 1]}
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+    class Moves(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            other = tmp_path / "other"
+            other.mkdir(exist_ok=True)
+            monkeypatch.chdir(other)
+
+    monkeypatch.chdir(tmp_path)
+    fit(network(), SaliencyLogger(data(1), "logs"), Moves())
+    found = summaries(tmp_path / "logs" / "explanations")
+    assert found == {"explanations/saliency/0": [0, 1]}
 
 
 def test_png_files(tmp_path):
