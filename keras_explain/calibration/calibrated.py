@@ -15,6 +15,10 @@ from keras_explain.engine.errors import message
 registered = keras.saving.register_keras_serializable("keras_explain")
 
 
+class HasModel:
+    """What stands for a Keras model, and holds it as `model`."""
+
+
 class GraphModel(keras.Model):
     """A model around other models, whose heads it looks for in the graph.
 

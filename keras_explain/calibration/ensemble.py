@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_explain.calibration import heads
 from keras_explain.calibration.calibrated import (
     GraphModel,
+    HasModel,
     assembled,
     gives_probabilities,
     registered,
@@ -70,7 +71,7 @@ class EnsembleModel(GraphModel):
         return {**super().get_config(), "from_logits": self.from_logits}
 
 
-class Ensemble:
+class Ensemble(HasModel):
     """Averages the probabilities of several models.
 
     Networks that were trained from different seeds are sure of themselves in
@@ -83,14 +84,17 @@ class Ensemble:
     the mean probability is the logit.
 
     Args:
-        models: At least one built classifier or ensemble, with outputs of
-            one shape `(batch, ..., classes)`. One unit is a sigmoid.
+        models: A list of at least one built classifier, ensemble or fitted
+            calibrator, with outputs of one shape `(batch, ..., classes)`. One
+            unit is a sigmoid.
         from_logits: Whether all of them return logits. `"auto"` looks at the
             end of each: a visible softmax or sigmoid, or an average of those,
             returns probabilities, and a linear layer logits.
 
     Raises:
-        TypeError: If a member is no Keras 3 model.
+        TypeError: If the models are no list, or a member is no Keras 3
+            model.
+        RuntimeError: If a member is a calibrator that is not fitted.
         ValueError: If there is no member, one is not built, their outputs
             differ in shape, `"auto"` finds neither a softmax nor a linear
             layer, or a member does not return what `from_logits` says or
@@ -110,10 +114,10 @@ class Ensemble:
 
     def __init__(
         self,
-        models: Sequence[keras.Model | Ensemble],
+        models: Sequence[keras.Model | HasModel],
         from_logits: bool | str = "auto",
     ):
-        members = [plain_model(member) for member in models]
+        members = [plain_model(member) for member in _several(models)]
         if not members:
             raise ValueError(
                 message(
@@ -154,6 +158,20 @@ class Ensemble:
         return np.concatenate(found)
 
 
+def _several(models: Any) -> list[Any]:
+    """Returns the members as a list, or raises."""
+    single = isinstance(models, (keras.layers.Layer, HasModel))
+    if single or not isinstance(models, Iterable):
+        raise TypeError(
+            message(
+                "An ensemble is made of a list of models.",
+                type(models).__name__,
+                "Pass `Ensemble([first, second])`.",
+            )
+        )
+    return list(models)
+
+
 def plain_model(model: Any) -> Any:
-    """Returns the Keras model of an ensemble; anything else as it is."""
-    return model.model if isinstance(model, Ensemble) else model
+    """Returns the Keras model of what has one; anything else as it is."""
+    return model.model if isinstance(model, HasModel) else model

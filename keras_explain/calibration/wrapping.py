@@ -18,6 +18,7 @@ from keras_explain.calibration import heads, samples
 from keras_explain.calibration.calibrated import (
     CalibratedModel,
     CalibrationLayer,
+    HasModel,
     assembled,
     gives_probabilities,
 )
@@ -26,7 +27,7 @@ from keras_explain.engine import batching, checks
 from keras_explain.engine.errors import message
 
 
-class Calibrator(abc.ABC):
+class Calibrator(HasModel, abc.ABC):
     """Makes the confidence of a classifier mean how often it is right.
 
     Fit it on samples the model was not trained on, then predict with it:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,9 +37,24 @@ def first_samples(data: Any, most: int) -> Samples:
         most: How many at most.
 
     Raises:
+        TypeError: If `most` is no whole number, or the data are none.
         ValueError: If `most` is not positive, there are no samples, or there
             is another number of labels.
     """
+    if not isinstance(most, Integral) or isinstance(most, bool):
+        raise TypeError(
+            message("`max_outputs` is a whole number.", f"max_outputs={most!r}")
+        )
+    most = int(most)
+    if data is None or isinstance(data, (str, keras.Model)):
+        raise TypeError(
+            message(
+                "A callback looks at the same few samples again and again.",
+                repr(data),
+                "Pass arrays, `(inputs, labels)`, or a tf.data.Dataset or "
+                "PyDataset of batches.",
+            )
+        )
     if most < 1:
         raise ValueError(
             message("At least one sample is shown.", f"max_outputs={most}")

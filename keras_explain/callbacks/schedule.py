@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 from keras_explain.engine.errors import message
@@ -18,16 +19,29 @@ class Schedule:
     """
 
     def __init__(self, every: Any):
-        is_number = isinstance(every, int) and not isinstance(every, bool)
-        if not (every in ("epoch", "train_end") or (is_number and every > 0)):
+        mend = "Pass `'epoch'`, `'train_end'`, or a number of batches."
+        self.every: Any = every
+        if isinstance(every, Integral) and not isinstance(every, bool):
+            self.every = int(every)
+            if self.every < 1:
+                raise ValueError(
+                    message(
+                        "`every` is a positive number of batches.",
+                        f"every={every}",
+                        mend,
+                    )
+                )
+        elif not isinstance(every, str) or every not in ("epoch", "train_end"):
+            number = isinstance(every, Real) and not isinstance(every, bool)
             raise ValueError(
                 message(
                     "`every` says when to look.",
                     f"every={every!r}",
-                    "Pass `'epoch'`, a number of batches, or `'train_end'`.",
+                    "Batches are counted in whole numbers: pass an `int`."
+                    if number
+                    else mend,
                 )
             )
-        self.every = every
         self._looked = 0
 
     @property

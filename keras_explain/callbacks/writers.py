@@ -56,13 +56,14 @@ class TensorBoardWriter:
             `keras.callbacks.TensorBoard` writes there.
 
     Raises:
+        TypeError, ValueError: If it is the name of no folder.
         OSError: If nothing can be written there.
     """
 
     run = "explanations"
 
     def __init__(self, log_dir: str | os.PathLike):
-        self.folder = (Path(log_dir) / self.run).resolve()
+        self.folder = (_folder(log_dir) / self.run).resolve()
         check_folder(self.folder)
         self._is_open = False
 
@@ -153,11 +154,12 @@ class PNGWriter:
         folder: Where to. Made if it is missing.
 
     Raises:
+        TypeError, ValueError: If it is the name of no folder.
         OSError: If nothing can be written there.
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder).resolve()
+        self.folder = _folder(folder).resolve()
         check_folder(self.folder)
 
     def __call__(self, pictures: Sequence[Picture]) -> None:
@@ -168,6 +170,29 @@ class PNGWriter:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _folder(name: Any) -> Path:
+    """Returns the path of a folder that someone has named."""
+    named = isinstance(name, (str, os.PathLike)) and not isinstance(name, bytes)
+    text = os.fspath(name) if named else None
+    if not isinstance(text, str):
+        raise TypeError(
+            message(
+                "The folder for pictures is a path.",
+                repr(name),
+                "Pass `'logs'`; other places for pictures are `writers=`.",
+            )
+        )
+    if not text.strip() or "\0" in text:
+        raise ValueError(
+            message(
+                "The folder for pictures needs a name.",
+                repr(text),
+                "Pass `'logs'`, or `'.'` for the folder that one is in.",
+            )
+        )
+    return Path(text)
 
 
 def check_folder(folder: Path) -> None:

@@ -36,9 +36,9 @@ def reliability_diagram(
     them may be chance. Below is the share of samples in each bin.
 
     Args:
-        curves: What `calibration.ReliabilityDiagram.curve()` returns: a
-            dictionary of `accuracy`, `confidence` and `count` of shape
-            `(num_bins,)`, NaN where a bin is empty, and `edges` of shape
+        curves: A `calibration.ReliabilityDiagram` or what its `curve()`
+            returns: a dictionary of `accuracy`, `confidence` and `count` of
+            shape `(num_bins,)`, NaN where a bin is empty, and `edges` of shape
             `(num_bins + 1,)` from 0 to 1. Or `{name: curve}`, to be drawn
             side by side, such as before and after calibration.
         confidence_level: Of the whiskers, between 0 and 1.
@@ -50,7 +50,9 @@ def reliability_diagram(
         A `matplotlib.figure.Figure`, with two axes for each curve.
 
     Raises:
-        ValueError: If a curve lacks a part, or parts do not fit together.
+        TypeError: If it is no curve.
+        ValueError: If a curve lacks a part or holds no samples, or parts do
+            not fit together.
 
     Example:
 
@@ -106,6 +108,16 @@ def _is_named(curves: Any) -> bool:
 
 
 def _checked(curve: Any) -> dict[str, np.ndarray]:
+    curve = curve.curve() if hasattr(curve, "curve") else curve
+    if not isinstance(curve, Mapping):
+        raise TypeError(
+            message(
+                "A reliability diagram is drawn of a curve.",
+                type(curve).__name__,
+                "Pass a `ReliabilityDiagram`, what its `curve()` returns, or "
+                "`{name: curve}`.",
+            )
+        )
     missing = [name for name in _NEEDED if name not in curve]
     if missing:
         raise ValueError(
@@ -125,6 +137,15 @@ def _checked(curve: Any) -> dict[str, np.ndarray]:
                 f"shapes {shapes}",
                 "There is one edge more than bins; of a classwise curve pass "
                 "one class.",
+            )
+        )
+    if not found["count"].sum() > 0:
+        raise ValueError(
+            message(
+                "A diagram of no samples would be empty.",
+                f"counts that sum to {found['count'].sum():g}",
+                "Call `update_state(labels, probabilities)` first; counts are "
+                "NaN where the metric was given values that are none.",
             )
         )
     return found

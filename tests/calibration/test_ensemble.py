@@ -120,6 +120,28 @@ def test_an_ensemble_is_better_than_its_members():
     assert loss < np.mean(losses)  # by Jensen's inequality
 
 
+def test_fitted_calibrators_are_members():
+    first = TemperatureScaling(member()).fit((X, Y))
+    second = member()
+    expected = (scores(first.model) + scores(second)) / 2
+    found = scores(Ensemble([first, second]))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    again = TemperatureScaling(first).fit((X, Y))
+    np.testing.assert_allclose(
+        slow.softmax(again.logits(X)), scores(first.model), atol=1e-5
+    )
+    with pytest.raises(RuntimeError, match="not fitted"):
+        Ensemble([TemperatureScaling(member())])
+
+
+@pytest.mark.parametrize(
+    "make", [member, lambda: Ensemble([member()]), lambda: None, lambda: 3]
+)
+def test_members_come_in_a_list(make):
+    with pytest.raises(TypeError, match=r"Ensemble\(\[first, second\]\)"):
+        Ensemble(make())
+
+
 def test_members_are_checked():
     with pytest.raises(ValueError, match="at least one member"):
         Ensemble([])

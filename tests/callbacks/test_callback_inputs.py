@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +26,11 @@ IMAGES = np.zeros((2, 8, 8, 3), "float32")
         ({"writers": None}, "somewhere"),
         ({"every": "day"}, "every"),
         ({"every": 0}, "every"),
+        ({"every": -2}, "positive number of batches"),
         ({"every": True}, "every"),
+        ({"every": 2.0}, "whole numbers"),
+        ({"every": None}, "every"),
+        ({"every": np.array([2])}, "every"),
         ({"on_error": "ignore"}, "on_error"),
         ({"max_outputs": 0}, "max_outputs"),
         ({"target": "right"}, "target"),
@@ -35,6 +40,41 @@ IMAGES = np.zeros((2, 8, 8, 3), "float32")
 def test_options(options, words):
     with pytest.raises(ValueError, match=words):
         SaliencyLogger(IMAGES, **{"writers": [].extend, **options})
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), 3])
+def test_any_whole_number_of_batches(number):
+    found = []
+    fit(network(), SaliencyLogger(data(1), writers=found.extend, every=number))
+    assert [picture.step for picture in found] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("most", [2.5, "2", True, None])
+def test_a_number_of_samples_that_is_none(most):
+    with pytest.raises(TypeError, match="`max_outputs` is a whole number"):
+        SaliencyLogger(IMAGES, writers=[].extend, max_outputs=most)
+    logger = SaliencyLogger(IMAGES, writers=[].extend, max_outputs=np.int32(1))
+    assert len(logger.samples) == 1
+
+
+@pytest.mark.parametrize("given", [None, "images", keras.Sequential()])
+def test_no_data(given):
+    with pytest.raises(TypeError, match="same few samples"):
+        SaliencyLogger(given, writers=[].extend)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [TensorBoardWriter, PNGWriter, lambda f: SaliencyLogger(IMAGES, f)],
+)
+@pytest.mark.parametrize(
+    ("folder", "error"),
+    [(3, TypeError), (b"logs", TypeError), ([], TypeError),
+     ("", ValueError), (" ", ValueError), ("a\0b", ValueError)],
+)  # fmt: skip
+def test_a_folder_that_is_none(make, folder, error):
+    with pytest.raises(error, match="The folder for pictures"):
+        make(folder)
 
 
 def test_a_writer_that_cannot_be_called():

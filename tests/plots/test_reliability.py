@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_explain.calibration import (
+    ExpectedCalibrationError,
+    ReliabilityDiagram,
+)
 from keras_explain.plots import reliability_diagram, to_png
 
 
@@ -31,6 +35,31 @@ def test_bars_gaps_and_counts():
     np.testing.assert_allclose(shares, np.array([0, 20, 100, 400]) / 520)
     error = (100 * 0.1 + 400 * 0.2) / 520
     assert above.texts[0].get_text() == f"ECE {error:.3f}"
+
+
+def test_a_metric_is_drawn_as_its_curve():
+    diagram = ReliabilityDiagram(4)
+    diagram.update_state([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+    found = to_png(reliability_diagram(diagram))
+    assert found == to_png(reliability_diagram(diagram.curve()))
+    both = reliability_diagram({"before": diagram, "after": curve()})
+    assert len(both.axes) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [0.2, 0.4], ExpectedCalibrationError(), {"before": None}]
+)
+def test_what_has_no_curve(wrong):
+    with pytest.raises(TypeError, match="drawn of a curve"):
+        reliability_diagram(wrong)
+
+
+@pytest.mark.parametrize("count", [0.0, np.nan])
+def test_no_samples(count):
+    with pytest.raises(ValueError, match="no samples"):
+        reliability_diagram(curve(count=np.full(4, count)))
+    with pytest.raises(ValueError, match="no samples"):
+        reliability_diagram(ReliabilityDiagram(4))
 
 
 def test_whiskers_are_as_wide_as_chance():
