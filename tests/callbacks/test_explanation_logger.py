@@ -20,6 +20,7 @@ from keras_explain.callbacks import (
     PNGWriter,
     SaliencyLogger,
 )
+from tests.marking import slow_but
 
 
 def data(number=24):
@@ -69,13 +70,17 @@ def test_tensorboard_shows_every_epoch(tmp_path):
     }
 
 
-def test_callbacks_share_the_file_of_a_folder(tmp_path):
+@pytest.mark.parametrize(
+    "update_freq",
+    slow_but([2], ["epoch", "batch", 1, 2]),
+)
+def test_callbacks_share_the_file_of_a_folder(tmp_path, update_freq):
     model, found = network(), data(1)
     fit(
         model,
         SaliencyLogger(found, tmp_path),
         ExplanationLogger("input_x_gradient", found, tmp_path),
-        keras.callbacks.TensorBoard(tmp_path, update_freq=2),
+        keras.callbacks.TensorBoard(tmp_path, update_freq=update_freq),
     )
     assert len(list((tmp_path / "explanations").iterdir())) == 1
     assert summaries(tmp_path / "explanations") == {

@@ -16,13 +16,21 @@ from keras import layers
 
 import keras_explain as ke
 from keras_explain.callbacks import (
+    ActivationLogger,
     ExplanationLogger,
+    FilterLogger,
     GradCAMLogger,
     PNGWriter,
     SaliencyLogger,
 )
 from keras_explain.engine.errors import ExplainWarning
-from tests.callbacks.test_explanation_logger import data, fit, network
+from tests.callbacks.test_explanation_logger import (
+    data,
+    fit,
+    network,
+    summaries,
+)
+from tests.marking import slow_but
 
 LOGGERS = {
     "grad_cam": lambda x, w: GradCAMLogger(x, writers=w, on_error="raise"),
@@ -36,12 +44,17 @@ LOGGERS = {
     "lrp": lambda x, w: ExplanationLogger(
         ke.LRP, x, writers=w, on_error="raise"
     ),
+    "activations": lambda x, w: ActivationLogger(
+        "conv", x, writers=w, on_error="raise"
+    ),
+    "filters": lambda x, w: FilterLogger(writers=w, on_error="raise"),
 }  # fmt: skip
 COMPILE = {
     "plain": {},
     "jit": {"jit_compile": True},
     "steps_per_execution": {"steps_per_execution": 2},
     "metrics": {"metrics": ["accuracy"]},
+    "accumulation": {"gradient_accumulation_steps": 2},
 }
 
 
@@ -57,7 +70,12 @@ def everything(model, history):
 
 
 def trained(options, *callbacks):
+    options = dict(options)
+    steps = options.pop("gradient_accumulation_steps", None)
     model = network(**options)
+    if steps:
+        optimizer = keras.optimizers.Adam(gradient_accumulation_steps=steps)
+        model.compile(optimizer, "sparse_categorical_crossentropy")
     history = fit(model, *callbacks)
     return everything(model, history)
 
@@ -79,14 +97,39 @@ def test_bit_identical(name, options):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_mixed_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize(
+    "policy", slow_but(["mixed_bfloat16"], ["mixed_bfloat16", "mixed_float16"])
+)
+def test_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
     shown = []
     with_it = trained({}, GradCAMLogger(data(2), writers=shown.extend,
                                         on_error="raise"))  # fmt: skip
     assert len(shown) == 4
     for mine, theirs in zip(with_it, trained({}), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("update_freq", ["epoch", "batch", 1])
+def test_beside_the_callback_of_keras(tmp_path, update_freq):
+    shown = []
+
+    def logged(name, *more):
+        folder = tmp_path / name
+        beside = keras.callbacks.TensorBoard(folder, update_freq=update_freq)
+        return trained({}, beside, *more), folder
+
+    logger = GradCAMLogger(
+        data(2), tmp_path / "with", writers=shown.extend, on_error="raise"
+    )
+    with_it, folder = logged("with", logger)
+    without, plain = logged("without")
+    assert len(shown) == 4
+    for mine, theirs in zip(with_it, without, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert summaries(folder / "train") == summaries(plain / "train")
+    assert len(summaries(folder / "explanations")) == 2
 
 
 class Counting(layers.Layer):
