@@ -18,6 +18,11 @@ registered = keras.saving.register_keras_serializable("keras_explain")
 class HasModel:
     """What stands for a Keras model, and holds it as `model`."""
 
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model."""
+        raise NotImplementedError
+
 
 class GraphModel(keras.Model):
     """A model around other models, whose heads it looks for in the graph.

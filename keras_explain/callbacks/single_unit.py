@@ -79,7 +79,7 @@ class SingleUnit:
         """
         known = samples.classes
         two = known is not None and np.isin(known, (0, 1)).all()
-        if isinstance(target, str):
+        if isinstance(target, str) and known is not None:
             target, chosen, named = evidence(known), known, True
         else:
             target, chosen = as_target(target), None
