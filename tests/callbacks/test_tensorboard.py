@@ -93,6 +93,20 @@ def test_the_pictures_of_both_epochs_are_there(logs, chromium):
         assert all(picture[1:4] == b"PNG" for picture in shown)
         assert shown[0] != shown[1]
         assert page.get_by_text("explanations/grad_cam/0").count() > 0
+        # What a person sees: the last epoch, and with the slider the first.
+        card = page.locator("card-view").first
+        assert "Step 1" in card.inner_text()
+        last = card.locator("img").first.get_attribute("src")
+        card.locator("input[type=range]").first.focus()
+        page.keyboard.press("ArrowLeft")
+        card.get_by_text("Step 0").wait_for(timeout=20_000)
+        page.wait_for_function(
+            "src => { const i = document.querySelector('card-view img');"
+            "return i.getAttribute('src') !== src && i.complete &&"
+            "i.naturalWidth > 100; }",
+            arg=last,
+            timeout=20_000,
+        )
         if SCREENSHOT:
             page.screenshot(path=SCREENSHOT)
         page.close()
