@@ -177,7 +177,7 @@ def test_an_application_brings_its_preprocessing(visualize, out):
     assert code == 0
     kept = Synthesis.load(out / "synthesis.npz")
     assert kept.value_range == (0, 255)
-    assert kept.images.shape == (1, 224, 224, 3)
+    assert kept.images.shape == (1, 32, 32, 3)
 
 
 @pytest.mark.slow
