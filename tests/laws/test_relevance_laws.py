@@ -5,10 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import keras_explain as ke
 from keras_explain import rules
+from keras_explain.engine.relevance import Shares
+from keras_explain.engine.rules import TensorRule
 from tests import zoo
 from tests.marking import slow_but
 
@@ -276,6 +279,34 @@ def test_relevance_sees_how_a_function_is_written():
     one, two = (ke.LRP(m, composite="alpha2_beta1")(x, 0) for m in pair())
     np.testing.assert_allclose(one, [[8, -2]], rtol=1e-4)
     np.testing.assert_allclose(two, [[8, -4]], rtol=1e-4)
+
+
+def test_differences_see_how_a_function_is_written():
+    """The paper's example: from zero, at (3, 1), where both are 1."""
+    x, zero = np.array([[3.0, 1.0]], "float32"), np.zeros((1, 2), "float32")
+    one, two = (ke.DeepLIFT(m, baseline=zero)(x, 0) for m in pair())
+    np.testing.assert_allclose(one, [[1.5, -0.5]], rtol=1e-4)
+    np.testing.assert_allclose(two, [[2, -1]], rtol=1e-4)
+
+
+class Halved(TensorRule):
+    """Passes on half of what it should, and does not say so."""
+
+    def divide(self, at, relevance):
+        share = tf.math.divide_no_nan(relevance, at.output)
+        (slope,) = tf.gradients(at.output, at.inputs, share)
+        return Shares([0.5 * at.inputs[0] * slope])
+
+
+def test_a_rule_that_loses_relevance_is_told_of():
+    composite = rules.relevance_composite(
+        (rules.kinds("GlobalAveragePooling2D"), Halved()),
+        (rules.linear, rules.Epsilon()),
+    )
+    explainer = ke.LRP(zoo.build("functional").model, composite=composite)
+    with pytest.warns(ke.ExplainWarning, match="Relevance is not conserved"):
+        found = explainer.explain(zoo.images(2), 1)
+    assert np.all(np.abs(found.delta) > 1e-3 * np.abs(found.scores))
 
 
 @pytest.mark.parametrize("order", ["behind", "before"])
