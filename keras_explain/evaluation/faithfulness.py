@@ -169,6 +169,14 @@ def _subset_measure(
     return measure
 
 
+def _fitted(dots: np.ndarray, drops: np.ndarray) -> np.ndarray:
+    """Scales each row of `dots` to fit that of `drops` best."""
+    squares = (dots**2).sum(1, keepdims=True)
+    beta = (dots * drops).sum(1, keepdims=True)
+    none = np.zeros_like(beta)
+    return dots * np.divide(beta, squares, out=none, where=squares > 0)
+
+
 def infidelity(
     explainer: Judgeable,
     data: Any,
@@ -266,11 +274,7 @@ def infidelity(
         dots, after = pairs[..., 1], pairs[..., 0]
         drops = run["score"].astype(np.float64)[:, None] - after
         if normalize:
-            squares = (dots**2).sum(1, keepdims=True)
-            beta = (dots * drops).sum(1, keepdims=True)
-            dots = dots * np.divide(
-                beta, squares, out=np.zeros_like(beta), where=squares > 0
-            )
+            dots = _fitted(dots, drops)
         found.append(((dots - drops) ** 2).mean(1))
         valid.append(explained.finite)
     return evaluated(

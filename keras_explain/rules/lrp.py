@@ -177,6 +177,12 @@ def ZBox(
     )
 
 
+_BOX_ADVICE = (
+    "Pass the smallest and the largest value the inputs can have: `low=0, "
+    "high=255`."
+)
+
+
 def check_box(low: Any, high: Any) -> None:
     """Raises `ValueError` if bounds are no box, `TypeError` if no numbers."""
     if low is None and high is None:
@@ -189,21 +195,18 @@ def check_box(low: Any, high: Any) -> None:
                 "Pass both bounds, or neither.",
             )
         )
-    sides = []
     for bound in (low, high):
         if tf.is_tensor(bound) and not hasattr(bound, "numpy"):
             return  # inside a `tf.function`, where its values are not known
-        side = np.asarray(bound)
-        if side.dtype.kind not in "iuf":
-            raise TypeError(
-                message(
-                    "The bounds of the z-B rule are numbers.",
-                    f"low={low!r}, high={high!r}",
-                    "Pass the smallest and the largest value the inputs can "
-                    "have: `low=0, high=255`.",
-                )
+    sides = [np.asarray(low), np.asarray(high)]
+    if any(side.dtype.kind not in "iuf" for side in sides):
+        raise TypeError(
+            message(
+                "The bounds of the z-B rule are numbers.",
+                f"low={low!r}, high={high!r}",
+                _BOX_ADVICE,
             )
-        sides.append(side)
+        )
     try:
         below = sides[0] < sides[1]
     except ValueError as error:
@@ -229,8 +232,7 @@ def check_box(low: Any, high: Any) -> None:
                 "Each lower bound of the z-B rule must be below its upper "
                 "bound.",
                 f"low={low}, high={high}",
-                "Pass the smallest and the largest value the inputs can "
-                "have: `low=0, high=255`.",
+                _BOX_ADVICE,
             )
         )
 

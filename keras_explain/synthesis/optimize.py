@@ -248,10 +248,8 @@ class Loop:
                 log.write(step - first, value)
                 for log, value in zip(logs, found, strict=True)
             ]
-            goes_on = finite & ~waiting
-
             step, stayed = tf.cond(
-                goes_on,
+                finite & ~waiting,
                 lambda: self._update(gradients, images, step),
                 lambda: (step, finite),
             )

@@ -153,7 +153,7 @@ def test_measures_are_described():
     for measure in MEASURES:
         assert measure.text.endswith(".") and measure.caveat.endswith(".")
         assert not measure.masks or measure.takes == MAPS
-        curve = measure.name in ("deletion", "insertion", "road")
+        curve = measure.name in ("deletion", "insertion", "road", "aopc")
         assert bool(measure.drawn) is curve
 
 
