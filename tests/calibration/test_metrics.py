@@ -184,6 +184,7 @@ def test_cells_are_ordered_and_within_their_borders():
     assert width[(borders[1:] < 1e-3) | (borders[:-1] > 1 - 1e-3)].max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edges", bins.EDGES)
 def test_no_point_is_lost_for_any_number_of_bins(edges):
     for n in range(1, 100):

@@ -87,6 +87,7 @@ def test_jit_compiled(data):
 
 
 # Keras reads its own variables in a way that NumPy 2 deprecates.
+@pytest.mark.slow
 def test_saved_with_the_model(data, tmp_path):
     x, y, _ = data
     model = classifier(loss="sparse_categorical_crossentropy")

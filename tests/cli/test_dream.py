@@ -90,6 +90,7 @@ def test_several_layers_with_weights(run, open_file, picture, made):
     np.testing.assert_array_equal(pixels(made), wanted)
 
 
+@pytest.mark.slow
 def test_the_number_of_a_call_is_no_weight(run, tmp_path, picture, made):
     inputs = keras.Input((None, None, 3))
     shared = layers.Conv2D(3, 3, padding="same", name="shared")
@@ -198,6 +199,7 @@ def test_a_range_that_nobody_knows(run, picture, tmp_path, made):
     assert code == 2 and "--preprocess" in news
 
 
+@pytest.mark.slow
 def test_interrupted(open_file, picture, made):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

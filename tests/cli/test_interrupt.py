@@ -10,6 +10,7 @@ from keras_explain.engine.interruption import between_steps
 from tests.cli.conftest import start, write_picture
 
 
+@pytest.mark.slow
 def test_interrupted_and_started_again(run, model_file, tmp_path, out):
     folder = tmp_path / "many"
     folder.mkdir()

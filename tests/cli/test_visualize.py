@@ -322,6 +322,7 @@ def interrupted(arguments, seen):
 STEPS_ARE_MADE = rb"\d+:\d\d:\d\d"
 
 
+@pytest.mark.slow
 def test_interrupted(model_file, out):
     code, printed, news = interrupted(
         ["visualize", model_file, "--steps", 10**5, "--at-once", 2, "--out",

@@ -78,7 +78,7 @@ def _ends_affine(specimen: zoo.Specimen) -> bool:
 
 # Each method runs on these by default; on the others one of each kind is
 # enough until the long tests.
-_COMPLETE = {"functional", "nested", "lstm"}
+_COMPLETE = {"nested", "lstm"}
 _ONE_OF_EACH = {
     "gradient", "integrated_gradients", "grad_cam", "guided_backprop", "lrp",
     "deep_lift",

@@ -15,7 +15,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 # Their code runs by default, that of the others with the long tests.
-SHORT = [page for page in PAGES if page.stem in ("README", "getting_started")]
+SHORT = [page for page in PAGES if page.stem == "getting_started"]
 _FENCE = re.compile(
     r"(?:<!-- *(?P<note>[^>]*?) *-->\n)?^```(?P<language>[\w{}-]*)[^\n]*\n"
     r"(?P<code>.*?)^```",

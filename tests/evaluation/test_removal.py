@@ -71,6 +71,7 @@ def test_road_accuracy_does_not_depend_on_the_batch():
     assert set(np.unique(runs[0].curve["per_sample"])) <= {0, 1}
 
 
+@pytest.mark.slow
 def test_road_noise_and_seed():
     """Of a sum of all values, which a mean and noise change by little."""
     model, x = nets.total((4, 4, 1)), zoo.images(3, 4, 1)

@@ -311,6 +311,7 @@ def test_signals_that_outgrow_float32_are_scaled_as_a_whole():
     np.testing.assert_allclose(found, signal / size[:, None], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_scaled_signal_does_not_depend_on_the_batch():
     x = np.abs(data(30, (40,)))
     x[1:] *= 1e-3  # the first sample is by far the largest

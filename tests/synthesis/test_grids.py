@@ -20,6 +20,7 @@ def model():
     return zoo.build("functional").model
 
 
+@pytest.mark.slow
 def test_parts_are_as_one_batch(model):
     whole = maximize(
         model, [ke.Channel("conv2", k) for k in range(5)],

@@ -189,6 +189,7 @@ def inverted():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_errors_grow_with_depth(inverted):
     """Of the pictures: what a layer has lost stays lost."""
     _, images, made = inverted

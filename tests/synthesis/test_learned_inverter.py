@@ -35,6 +35,7 @@ def fitted():
     return inverter, images, history
 
 
+@pytest.mark.slow
 def test_every_part_of_the_loss_is_trained(fitted):
     _, _, history = fitted
     logs = history.history

@@ -47,6 +47,7 @@ def test_the_score_rises(model, target):
     assert made.images.min() >= 0 and made.images.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_batch_is_what_single_runs_give(model):
     together = quiet(model, TARGETS, steps=8)
     for k, target in enumerate(TARGETS):

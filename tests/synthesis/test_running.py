@@ -72,6 +72,7 @@ def test_a_direction_among_words():
     assert made.score[0] > made.history["score"][0, 0] + 0.5
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps():
     """Only by the history: a number for each step."""
     linear = keras.Sequential([keras.Input((64,)), layers.Dense(2)])

@@ -32,6 +32,7 @@ def test_runs_are_those_of_the_seeds_that_follow():
     assert len(both.titles) == 2 and both.settings["runs"] == 2
 
 
+@pytest.mark.slow
 def test_runs_go_on_and_keep_what_was_given():
     mask = np.random.default_rng(1).random((16, 16)) < 0.5
     whole = quiet(inpaint, NOISY[0], mask, runs=3)

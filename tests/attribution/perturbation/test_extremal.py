@@ -233,6 +233,7 @@ def test_a_better_mask_of_the_area_is_hard_to_find():
     assert found.details["reward"][0, 0] > 3 * random
 
 
+@pytest.mark.slow
 def test_areas_do_not_influence_each_other_and_memory_is_bounded():
     specimen = zoo.build("functional")
     settings = {"num_steps": 6}
@@ -303,6 +304,7 @@ def test_contrast_where_all_other_scores_are_negative():
     np.testing.assert_allclose(found, [[5.0]], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_pictures_turn_at_even_steps():
     """On a model that sees the left half only."""
     kernel = np.zeros((8, 8, 1, 2))

@@ -66,6 +66,7 @@ def test_other_inputs(name):
         np.testing.assert_allclose(means, 0.3, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_size_of_its_own_for_each_call():
     specimen = zoo.build("open_size")
     explainer = ExtremalPerturbation(specimen.model, settings={"num_steps": 2})

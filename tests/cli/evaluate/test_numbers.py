@@ -12,6 +12,7 @@ from keras_explain.evaluation.baselines import center_map, edge_map, random_map
 from tests.cli.evaluate.conftest import QUICK, by_name, numbers, samples, value
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_library(
     evaluate, model_file, data_file, out
 ):
