@@ -169,7 +169,7 @@ def _subset_measure(
     return measure
 
 
-def _fitted(dots: np.ndarray, drops: np.ndarray) -> np.ndarray:
+def _scaled_to_fit(dots: np.ndarray, drops: np.ndarray) -> np.ndarray:
     """Scales each row of `dots` to fit that of `drops` best."""
     squares = (dots**2).sum(1, keepdims=True)
     beta = (dots * drops).sum(1, keepdims=True)
@@ -274,7 +274,7 @@ def infidelity(
         dots, after = pairs[..., 1], pairs[..., 0]
         drops = run["score"].astype(np.float64)[:, None] - after
         if normalize:
-            dots = _fitted(dots, drops)
+            dots = _scaled_to_fit(dots, drops)
         found.append(((dots - drops) ** 2).mean(1))
         valid.append(explained.finite)
     return evaluated(
