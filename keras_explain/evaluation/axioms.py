@@ -11,7 +11,6 @@ from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.class_target import as_target
 from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Explainer
-from keras_explain.engine.fills import check_finite
 from keras_explain.engine.recording import record
 from keras_explain.engine.score import Evaluation as Run
 from keras_explain.engine.score import ScoreFunction
@@ -94,7 +93,6 @@ def completeness(
             batch.inputs,
             None if made else batch.rows,
         )
-        check_finite(fitted, "baseline")
         found = scorer.run(batch.inputs, wanted, batch.rows, baseline=fitted)
         change = found["score"].astype(np.float64) - found["baseline"]
         total = sum(
