@@ -5,11 +5,8 @@ from __future__ import annotations
 import signal
 
 import keras
-import numpy as np
 import pytest
 
-import keras_explain
-import keras_explain.attribution  # fills the catalogue
 from tests import zoo
 
 # A shell that runs the tests in the background has Ctrl-C ignored.
@@ -32,13 +29,3 @@ def images():
 @pytest.fixture
 def model():
     return zoo.build("functional").model
-
-
-@pytest.fixture(autouse=True)
-def doctest_names(doctest_namespace):
-    """What the examples in docstrings may use."""
-    doctest_namespace["keras_explain"] = keras_explain
-    doctest_namespace["keras"] = keras
-    doctest_namespace["np"] = np
-    doctest_namespace["model"] = zoo.build("functional").model
-    doctest_namespace["images"] = zoo.images(2)

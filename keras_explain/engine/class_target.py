@@ -15,6 +15,7 @@ from keras_explain.engine.targets import (
     Target,
     View,
     frozen,
+    one_of_each,
     plain,
     registered,
 )
@@ -166,9 +167,9 @@ class Class(Target):
         found = self._probabilities(*view.outputs[number])
         if found is not None:
             found = self._at_positions(found, parameters.get("region"))
-            found = tf.gather(found, index, axis=1, batch_dims=1)
+            found = one_of_each(found, index)
         view.probabilities.append(found)
-        return tf.gather(scores, index, axis=1, batch_dims=1)
+        return one_of_each(scores, index)
 
     def _probabilities(
         self, kind: str, output: tf.Tensor, before: tf.Tensor

@@ -181,6 +181,25 @@ def frozen(value: Any) -> Any:
 registered = keras.saving.register_keras_serializable("keras_explain")
 
 
+@tf.custom_gradient
+def one_of_each(values: tf.Tensor, index: tf.Tensor) -> tuple:
+    """Returns `values[i, index[i]]` for each row `i`.
+
+    It is `tf.gather` with a gradient of a few operations. TensorFlow's own is
+    made for any number of axes: it takes a fifth of the time in which a
+    method on a small model is traced.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        chosen = tf.one_hot(
+            index, tf.shape(values)[1], True, False, dtype=tf.bool
+        )
+        nothing = tf.zeros([], upstream.dtype)
+        return tf.where(chosen, upstream[:, tf.newaxis], nothing), None
+
+    return tf.gather(values, index, axis=1, batch_dims=1), gradient
+
+
 @registered
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sum(Target):

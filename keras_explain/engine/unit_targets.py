@@ -11,7 +11,12 @@ import tensorflow as tf
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Graph
 from keras_explain.engine.recording import linear_part
-from keras_explain.engine.targets import Target, View, registered
+from keras_explain.engine.targets import (
+    Target,
+    View,
+    one_of_each,
+    registered,
+)
 
 
 class _LayerTarget(Target):
@@ -143,7 +148,7 @@ class Channel(_LayerTarget):
         # nothing, on the way back as well.
         axes = _positions(activation)[:-1]
         means = tf.reduce_mean(activation, axes) if axes else activation
-        return tf.gather(means, parameters["index"], axis=1, batch_dims=1)
+        return one_of_each(means, parameters["index"])
 
 
 @registered

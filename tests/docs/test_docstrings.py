@@ -5,6 +5,8 @@ import importlib
 import io
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 import keras_explain
@@ -21,14 +23,26 @@ def modules():
         yield ".".join(parts).removesuffix(".__init__")
 
 
+@pytest.fixture
+def given(model, images):
+    """What the examples may use."""
+    return {
+        "keras_explain": keras_explain,
+        "keras": keras,
+        "np": np,
+        "model": model,
+        "images": images,
+    }
+
+
 @pytest.mark.parametrize("name", list(modules()))
-def test_docstring_examples(name, doctest_namespace, tmp_path, monkeypatch):
+def test_docstring_examples(name, given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     report = io.StringIO()
-    names = {**vars(module), **doctest_namespace}
+    names = {**vars(module), **given}
     for test in finder.find(module, name, globs=names):
         runner.run(test, out=report.write)
     assert runner.failures == 0, report.getvalue()

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_explain as ke
+from keras_explain.engine.targets import one_of_each
 from tests import zoo
 
 
@@ -220,3 +221,17 @@ def test_symbolic_targets_inside_a_function(model, images):
     compiled = tf.function(lambda x, t: explainer(x, t))
     found = compiled(tf.constant(images), tf.constant([3, 4]))
     np.testing.assert_allclose(found, explainer(images, [3, 4]), atol=1e-6)
+
+
+def test_one_of_each_row_is_a_gather():
+    values = tf.constant([[1.0, np.inf, 3.0], [4.0, 5.0, np.nan]])
+    index, given = tf.constant([2, 1]), tf.constant([0.5, np.inf])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values)
+        ours = one_of_each(values, index)
+        theirs = tf.gather(values, index, axis=1, batch_dims=1)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(
+        tape.gradient(ours, values, given),
+        tf.convert_to_tensor(tape.gradient(theirs, values, given)),
+    )
