@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_explain.attribution.relevance import tokens
 from keras_explain.engine.diagnosis import warn
-from keras_explain.engine.errors import candidates, message
+from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import Call, Graph
-from keras_explain.engine.roles import describe
+from keras_explain.engine.missing_rules import no_rule
 from keras_explain.engine.sampling import largest, total
 from keras_explain.engine.score import Evaluation, ScoreFunction
 from keras_explain.engine.weight_check import WeightCheckingExplainer
@@ -64,14 +64,13 @@ class DifferenceExplainer(WeightCheckingExplainer):
         return function.seen_from(call, rules)
 
     def _unknown(self, calls: list[Call]) -> str:
-        return message(
-            f"{type(self).__name__} knows no rule for some operations.",
-            candidates(list(dict.fromkeys(map(describe, calls))), 6),
-            "Make it of Keras layers, or of `keras.ops` nodes of a Functional "
-            "model; or state the rule: "
-            f"`keras_explain.rules.register({calls[0].kind}, rule)`, with "
-            "`Pass` for a function of each value alone and `Norm()` for an "
-            "affine one.",
+        # Multipliers pass sums by the plain gradient.
+        bending = [dataclasses.replace(c, affine_ops=()) for c in calls]
+        return no_rule(
+            type(self).__name__,
+            bending,
+            hint=", with `Pass` for a function of each value alone and "
+            "`Norm()` for an affine one",
         )
 
     def _finished(

@@ -22,8 +22,9 @@ from keras_explain.engine.files import write_aside
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import TRACE_LOCK
 from keras_explain.engine.linear import linear_maps
+from keras_explain.engine.missing_rules import describe
 from keras_explain.engine.recording import record
-from keras_explain.engine.roles import describe, role_of
+from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import RELU_FAMILY
 from keras_explain.engine.weight_check import refuse_broken_weights
 from keras_explain.rules.pattern import Pattern, PlacedPattern, narrows

@@ -15,11 +15,12 @@ from keras_explain.engine.errors import candidates, message
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import INPUT, Call, Graph
 from keras_explain.engine.linear_rule import PlacedLinearRule
-from keras_explain.engine.roles import describe
+from keras_explain.engine.missing_rules import no_rule
 from keras_explain.engine.sampling import total
 from keras_explain.engine.score import ScoreFunction
 from keras_explain.engine.targets import Output
 from keras_explain.engine.weight_check import WeightCheckingExplainer
+from keras_explain.rules.registry import is_registered
 
 # Unexplained relevance is warned about where it is more than this part of
 # what was propagated.
@@ -52,7 +53,9 @@ class RelevanceExplainer(WeightCheckingExplainer):
         rules = composite.assign(graph, call, kept)
         unknown = composite.without_rule(graph, rules, call)
         if unknown:
-            raise ValueError(self._unknown(unknown))
+            takes = any(e[0] is is_registered for e in composite.entries)
+            name = type(self).__name__
+            raise ValueError(no_rule(name, unknown, registered=takes))
         if not any(isinstance(r, PlacedLinearRule) for r in rules.values()):
             raise ValueError(self._no_kernel(graph))
         if not function.target.layers():
@@ -112,16 +115,6 @@ class RelevanceExplainer(WeightCheckingExplainer):
                         "Pass `Class(index)`, which is the logit.",
                     )
                 )
-
-    def _unknown(self, calls: list[Call]) -> str:
-        kind = calls[0].kind
-        return message(
-            f"{type(self).__name__} knows no rule for some operations.",
-            candidates(list(dict.fromkeys(map(describe, calls))), 6),
-            "Make it of Keras layers, or of `keras.ops` nodes of a Functional "
-            "model; or state the rule: "
-            f"`keras_explain.rules.register({kind}, rule)`.",
-        )
 
     def _attribute(self, function: ScoreFunction) -> Attribution:
         function, notes = self._ready(function)

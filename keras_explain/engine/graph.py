@@ -64,6 +64,7 @@ class Call:
             `"moving"`, `"affine"` or `"nonlinear"`; the op of the final
             softmax or sigmoid is set aside.
         nonlinear_ops: Types of its own ops that are nonlinear.
+        affine_ops: Types of its own ops that sum or scale.
         readers: How many ops on the way to the output read its values.
         is_head: Whether it is the final softmax or sigmoid.
     """
@@ -84,6 +85,7 @@ class Call:
     leaf: bool
     linearity: str
     nonlinear_ops: tuple[str, ...]
+    affine_ops: tuple[str, ...]
     readers: int
     is_head: bool
 

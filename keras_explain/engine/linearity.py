@@ -76,6 +76,13 @@ class Signal:
                 types.append(op.type)
         return worst, tuple(dict.fromkeys(types))
 
+    def affine(self, operations: Iterable[tf.Operation]) -> tuple[str, ...]:
+        """Returns the types of those ops that sum or scale."""
+        types = [
+            op.type for op in operations if self._classes.get(op.name) == AFFINE
+        ]
+        return tuple(dict.fromkeys(types))
+
     def _classify(self, op: tf.Operation) -> str:
         depends = [t.name in self._values for t in op.inputs]
         if not any(depends) or op.type in ("Shape", "Size", "Rank"):

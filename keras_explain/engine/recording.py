@@ -265,6 +265,7 @@ def _finish(
                 on_path=any(t.op.name in on_path for t in tensors),
                 linearity=linearity,
                 nonlinear_ops=nonlinear,
+                affine_ops=recorder.signal.affine(inside),
                 readers=_readers(tensors, on_path),
                 is_head=any(op.name in heads_ops for op in ops),
             )

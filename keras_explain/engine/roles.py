@@ -127,9 +127,3 @@ def feeds_non_negative(call: Call, graph: Graph) -> bool:
         makers and all(non_negative(maker, graph) for maker in makers)
         for makers in call.arguments
     )
-
-
-def describe(call: Call) -> str:
-    """Names a call for a message: its path, class and nonlinear ops."""
-    ops = f" ({', '.join(call.nonlinear_ops)})" if call.nonlinear_ops else ""
-    return f"{call.path or 'the model itself'}: {call.kind}{ops}"

@@ -63,12 +63,20 @@ class SignalTakesAll(TensorRule):
                         "No rule is known for this recurrent cell.",
                         f"{type(cell).__name__} in {place.call.path!r}",
                         "Use LSTM, GRU or SimpleRNN, or register a rule: "
-                        "`keras_explain.rules.register(Layer, rule)`.",
+                        f"`keras_explain.rules.register({_class(layer)}, "
+                        "rule)`.",
                     )
                 )
         return PlacedTensorRule(
             _PlacedRecurrent(self.epsilon, cells), place.signals
         )
+
+
+def _class(layer: Any) -> str:
+    """What a rule is registered for, or that it has to be made."""
+    if type(layer) in (keras.layers.RNN, keras.layers.Bidirectional):
+        return f"YourSubclassOf{type(layer).__name__}"  # not for all of them
+    return type(layer).__name__
 
 
 def _cells(layer: Any) -> tuple[Any, ...]:

@@ -9,9 +9,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_explain.engine.linearity import AFFINE, MOVING, NONLINEAR, Signal
+from keras_explain.engine.missing_rules import describe
 from keras_explain.engine.recording import record
 from keras_explain.engine.roles import (
-    describe,
     feeds_non_negative,
     non_negative,
     role_of,
@@ -114,6 +114,7 @@ def test_constants_do_not_count():
 def test_nonlinear_ops_are_named():
     call = call_of(lambda x: tf.exp(tf.square(x)) + 1)
     assert call.nonlinear_ops == ("Square", "Exp")
+    assert call.affine_ops == ("AddV2",)
     assert describe(call) == "raw: Raw (Square, Exp)"
 
 
