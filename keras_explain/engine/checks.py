@@ -236,3 +236,25 @@ def check_seed(seed: Any) -> None:
 def is_integer(value: Any) -> bool:
     """Whether a value is an integer, and no bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def checked_number(name: str, value: Any, mend: str = "") -> float:
+    """Returns an option as a float, as float32 holds it where it is large.
+
+    Args:
+        name: Of the option.
+        value: What was given; an array of one value without axes will do.
+        mend: What to pass in its place.
+
+    Raises:
+        TypeError: If it is no number; a bool is none.
+    """
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf":
+        raise TypeError(
+            message(f"`{name}` is a number.", f"{name}={value!r}", mend)
+        )
+    number = float(array)
+    if abs(number) > float(np.finfo(np.float32).max):  # NaN is not
+        return np.inf if number > 0 else -np.inf
+    return number

@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.checks import checked_number
 from keras_explain.engine.errors import message
 from keras_explain.engine.fusion import in_one_pass
 
@@ -126,22 +128,29 @@ def _ratio(
     return (relevance if share == 1 else share * relevance) / z
 
 
-def checked_epsilon(epsilon: float) -> float:
+_EPSILON_ADVICE = "Pass a small number such as 1e-6."
+# From here on float32 holds it as it is.
+_LEAST = float(np.finfo(np.float32).tiny)
+
+
+def checked_epsilon(epsilon: Any) -> float:
     """Returns a stabilizer as a float.
 
     Raises:
-        ValueError: If it is not positive.
+        TypeError: If it is no number.
+        ValueError: If it is not positive, or not finite, in float32.
     """
-    if not epsilon > 0:
+    value = checked_number("epsilon", epsilon, _EPSILON_ADVICE)
+    if not _LEAST <= value < np.inf:
         raise ValueError(
             message(
-                "The stabilizer must be positive, or relevance is divided "
-                "by zero.",
+                "The stabilizer must be positive and finite: relevance is "
+                "divided by it.",
                 f"epsilon={epsilon}",
-                "Pass a small number such as 1e-6.",
+                _EPSILON_ADVICE,
             )
         )
-    return float(epsilon)
+    return value
 
 
 def stabilized(z: tf.Tensor, epsilon: float) -> tf.Tensor:

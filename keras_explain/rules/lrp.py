@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.checks import checked_number
 from keras_explain.engine.errors import message
 from keras_explain.engine.linear_rule import LinearRule
 from keras_explain.engine.relevance import checked_epsilon
@@ -58,6 +59,9 @@ def ZPlus(epsilon: float = 1e-6, *, zero_bias: bool = False) -> LinearRule:
     return dataclasses.replace(rule, name="ZPlus")
 
 
+_WEIGHTS_ADVICE = "Pass `alpha=2, beta=1` or `alpha=1, beta=0`."
+
+
 def AlphaBeta(
     alpha: float = 2.0,
     beta: float = 1.0,
@@ -74,26 +78,29 @@ def AlphaBeta(
         zero_bias: Whether to leave the bias out of the denominators.
 
     Raises:
+        TypeError: If they are no numbers.
         ValueError: For other `alpha` and `beta`.
     """
-    if not (alpha >= 0 and beta >= 0 and abs(alpha - beta - 1) <= 1e-6):
+    up = checked_number("alpha", alpha, _WEIGHTS_ADVICE)
+    down = checked_number("beta", beta, _WEIGHTS_ADVICE)
+    if not (up >= 0 and down >= 0 and abs(up - down - 1) <= 1e-6):
         raise ValueError(
             message(
                 "AlphaBeta conserves relevance only with alpha - beta = 1, "
                 "neither of them negative.",
                 f"alpha={alpha}, beta={beta}",
-                "Pass `alpha=2, beta=1` or `alpha=1, beta=0`.",
+                _WEIGHTS_ADVICE,
             )
         )
-    groups = [Group(EXCITING, alpha)]
-    if beta:
-        groups.append(Group(INHIBITING, -beta))
+    groups = [Group(EXCITING, up)]
+    if down:
+        groups.append(Group(INHIBITING, -down))
     return LinearRule(
         "AlphaBeta",
         tuple(groups),
         checked_epsilon(epsilon),
         zero_bias,
-        composed=bool(beta) and not zero_bias,
+        composed=bool(down) and not zero_bias,
     )
 
 
@@ -113,6 +120,9 @@ class _Leaning:
         return weights + self.gamma * self.part(weights)
 
 
+_GAMMA_ADVICE = "Pass a number of at least 0; 0.25 is usual."
+
+
 def Gamma(
     gamma: float = 0.25, *, epsilon: float = 1e-6, zero_bias: bool = False
 ) -> LinearRule:
@@ -128,15 +138,16 @@ def Gamma(
         epsilon: Stabilizer, positive.
         zero_bias: Whether to leave the bias out of the denominator.
     """
-    if not gamma >= 0:
+    strength = checked_number("gamma", gamma, _GAMMA_ADVICE)
+    if not 0 <= strength < np.inf:
         raise ValueError(
             message(
                 "Gamma strengthens contributions.",
                 f"gamma={gamma}",
-                "Pass a number of at least 0; 0.25 is usual.",
+                _GAMMA_ADVICE,
             )
         )
-    up, down = _Leaning(gamma, positive), _Leaning(gamma, negative)
+    up, down = _Leaning(strength, positive), _Leaning(strength, negative)
     for_positive = (Term(positive, up, up), Term(negative, down))
     for_negative = (Term(positive, down, down), Term(negative, up))
     groups = (Group(for_positive, gate=1), Group(for_negative, gate=-1))

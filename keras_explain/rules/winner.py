@@ -9,9 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from keras import layers
 
+from keras_explain.engine.errors import message
 from keras_explain.engine.fusion import in_one_pass
+from keras_explain.engine.graph import Call
+from keras_explain.engine.linearity import NONLINEAR
+from keras_explain.engine.missing_rules import describe
 from keras_explain.engine.relevance import Shares
+from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     Division,
     Place,
@@ -33,11 +39,49 @@ class _Winner(TensorRule):
     reads = "transparent"
 
     def prepared(self, place: Place) -> Rule:
+        if not _is_maximum(place.call):
+            raise ValueError(
+                message(
+                    "`Winner` is for maxima: all goes to the largest value.",
+                    describe(place.call),
+                    "Select by `rules.role('winner')`; a layer of your own "
+                    "tells by `axis` what it is the maximum over. `Norm()` "
+                    "is for averages, `Pass` for nonlinearities.",
+                )
+            )
         rule = _PlacedWinner(winners(place.call.operation))
         return PlacedTensorRule(rule, place.signals)
 
 
 Winner = _Winner()
+
+# Layers whose subclasses are maxima as well.
+_POOLINGS = (
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+    layers.Maximum,
+)
+_MAXIMA = {"Max", "Maximum", "MaxPool", "MaxPool3D", "MaxPoolV2"}
+
+
+def _is_maximum(call: Call) -> bool:
+    """Whether it can be read from a call where its values come from.
+
+    A layer of somebody else has to say over which `axis` it goes.
+    """
+    if role_of(call) == "winner" or isinstance(call.operation, _POOLINGS):
+        return True
+    ours = type(call.operation).__module__.startswith("keras.")
+    return (
+        not ours
+        and hasattr(call.operation, "axis")
+        and call.linearity == NONLINEAR
+        and not _MAXIMA.isdisjoint(call.op_types)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +110,9 @@ def winners(operation: Any) -> Divide:
             operation.data_format == "channels_first",
         )
         return windows.divide
-    if type(operation).__name__ == "Maximum":
+    if type(operation).__name__ == "Maximum" or isinstance(
+        operation, layers.Maximum
+    ):
         return _among_inputs
     if hasattr(operation, "axis"):
         return lambda *given: _along(operation.axis, *given)
