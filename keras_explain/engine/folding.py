@@ -144,6 +144,9 @@ def folds_of_relus(
         linear = _before(call, graph, known)
         if linear is None or not {linear.index, call.index}.isdisjoint(kept):
             continue
+        own = rules.get(call.index)
+        if own is not None and not getattr(own, "whole", False):
+            continue  # it does something else, also where it is open
         takes = getattr(rules.get(linear.index), "takes_relu", False)
         if takes and _vanishes(call, graph, rules):
             fold = known.get(linear.index, Fold())

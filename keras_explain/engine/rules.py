@@ -134,11 +134,13 @@ class ActivationRule(ReadyRule):
             `u`. All are tensors of the shape of `x`.
         loses: Whether what is not passed down counts as lost, as it does of
             relevance.
+        whole: Whether all of it is passed down where `x` is positive.
     """
 
     name: str
     backward: Callable[[tf.Tensor, tf.Tensor, Callable], tf.Tensor]
     loses: bool = False
+    whole: bool = False
 
     def apply(
         self,

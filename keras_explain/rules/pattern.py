@@ -201,7 +201,10 @@ def _owner(call: Call, graph: Graph) -> int:
 
 # What is behind a closed ReLU is lost.
 Gated = ActivationRule(
-    "gated", lambda upstream, x, gradient: gradient(upstream), loses=True
+    "gated",
+    lambda upstream, x, gradient: gradient(upstream),
+    loses=True,
+    whole=True,
 )
 # The pattern of a unit `z = s x + c` with one input is `1 / s`.
 Unscaled = ActivationRule(

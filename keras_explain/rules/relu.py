@@ -22,7 +22,9 @@ DeconvNet = ActivationRule(
     "deconvnet", lambda upstream, x, gradient: tf.nn.relu(upstream)
 )
 
-Pass = ActivationRule("pass", lambda upstream, x, gradient: upstream)
+Pass = ActivationRule(
+    "pass", lambda upstream, x, gradient: upstream, whole=True
+)
 
 
 _BETA_ADVICE = "Pass such as 10; the larger, the nearer to a ReLU."

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import keras_explain as ke
+from keras_explain import rules
 from keras_explain.engine.folding import folds
 from keras_explain.engine.recording import record
 from tests.laws.test_relevance_laws import randomized
@@ -207,3 +208,22 @@ def test_weights_that_change_are_seen():
     randomized(model, seed=5)
     fresh = ke.LRP(model, composite="epsilon")(x, 1)
     np.testing.assert_allclose(explainer(x, 1), fresh, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_rule_of_ones_own_for_relus_is_not_folded_away(fused):
+    """It counts as it would behind a layer that folds nothing."""
+    dense = layers.Dense(6, activation="relu" if fused else None)
+    stack = [dense] if fused else [dense, layers.ReLU()]
+    model = randomized(chain(*stack, layers.Dense(3), shape=(5,)))
+    x = inputs_of((5,))
+    w1, b1, w2, _ = (np.asarray(w, "float64") for w in model.get_weights())
+    h = x @ w1 + b1
+    own = np.maximum(h, 0) * w2[:, 1] / (1 + np.exp(-3 * h))
+    expected = x * ((own / h) @ w1.T)
+    composite = rules.relevance_composite(
+        (rules.kinds("ReLU", "relu"), rules.BetaSmooth(3.0)),
+        (rules.linear, rules.Epsilon(1e-9)),
+    )
+    found = ke.LRP(model, composite=composite)(x, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
