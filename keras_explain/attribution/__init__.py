@@ -38,7 +38,7 @@ from keras_explain.attribution.perturbation import (
     MeaningfulSettings,
     Occlusion,
 )
-from keras_explain.attribution.relevance import RelevanceTrace
+from keras_explain.attribution.relevance_trace import RelevanceTrace
 from keras_explain.attribution.surrogate import (
     LIME,
     KernelSHAP,

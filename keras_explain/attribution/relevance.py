@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.attribution.relevance_trace import (
+    RelevanceTrace,
+    by_layer,
+    traced_calls,
+)
 from keras_explain.engine.class_target import Class, as_target
 from keras_explain.engine.composites import Composite
 from keras_explain.engine.diagnosis import warn
@@ -157,6 +161,8 @@ class RelevanceExplainer(WeightCheckingExplainer):
     def trace(self, inputs: Any, target: Any = None) -> RelevanceTrace:
         """Returns the relevance at every layer, to watch it being conserved.
 
+        It begins with the inputs, or with the layer that is attributed to.
+
         Args:
             inputs, target: As in a call.
 
@@ -173,62 +179,11 @@ class RelevanceExplainer(WeightCheckingExplainer):
     def _results(self, function: ScoreFunction, wanted: str) -> dict[str, Any]:
         results = super()._results(function, wanted)
         if wanted == "trace":
-            graph = function.graph
-            reached = graph.behind(function.call)
-            calls = [
-                c
-                for c in graph.layers
-                if c.leaf and c.on_path and c.index in reached
-                and c.num_outputs == 1 and not _ends(c, graph)
-            ]  # fmt: skip
+            calls = traced_calls(function)
             ready, _ = self._ready(function)
             found = ready.propagate(self.weighted, calls)
-            results["traced"] = {
-                graph.address(call): relevance
-                for call, relevance in zip(calls, found.traced, strict=True)
-            }
+            results["traced"] = by_layer(function, calls, found)
         return results
-
-
-@dataclasses.dataclass(frozen=True)
-class RelevanceTrace:
-    """The relevance at every layer.
-
-    Attributes:
-        layers: `{layer: relevance}` in the shape of the layer's output, in
-            the order in which the layers run.
-        scores: `(batch,)`, the explained scores.
-    """
-
-    layers: dict[str, np.ndarray]
-    scores: np.ndarray
-
-    @property
-    def sums(self) -> dict[str, np.ndarray]:
-        """The relevance of a layer summed, `(batch,)` each.
-
-        In a chain of layers it stays the same but for what biases take; of
-        parallel branches each has its part.
-        """
-        return {
-            name: value.reshape(len(value), -1).sum(axis=1)
-            for name, value in self.layers.items()
-        }
-
-    def __str__(self) -> str:
-        width = max(map(len, self.layers), default=0)
-        lines = [
-            f"{name:{width}}  " + "  ".join(f"{v:10.4g}" for v in sums)
-            for name, sums in self.sums.items()
-        ]
-        scores = "  ".join(f"{v:10.4g}" for v in self.scores)
-        return "\n".join([*lines, f"{'score':{width}}  {scores}"])
-
-
-def _ends(call: Call, graph: Graph) -> bool:
-    """Whether its output is a probability, which has no relevance."""
-    heads = [c for c in graph.calls if c.is_head]
-    return any(c is call or c.enclosing == call.path for c in heads)
 
 
 def tokens(graph: Graph) -> Call | None:

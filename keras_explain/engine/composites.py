@@ -70,7 +70,7 @@ def last(selector: Selector) -> Selector:
     return selects
 
 
-def _inside(call: Call, closed: set[str]) -> bool:
+def inside(call: Call, closed: set[str]) -> bool:
     """Whether a call is part of another that has a rule as a whole."""
     parts = call.enclosing.split("/")
     return any("/".join(parts[:k]) in closed for k in range(1, len(parts) + 1))
@@ -147,7 +147,7 @@ class Composite:
         for call in reversed(graph.calls):  # the outer before the inner
             if not call.on_path or call.index not in reached:
                 continue
-            if _inside(call, closed):
+            if inside(call, closed):
                 continue
             rule = Folded() if call.index in gone else self._rule(call, graph)
             if rule is None:
@@ -195,12 +195,12 @@ class Composite:
             if call.on_path
             and call.index in reached
             and call.key not in assigned
-            and not _inside(call, closed)
+            and not inside(call, closed)
             and role_of(call) not in ("moving", "inside", "head")
             and not needless(call)
         ]
         outer = {call.path for call in found if call.path}
-        return [call for call in found if not _inside(call, outer)]
+        return [call for call in found if not inside(call, outer)]
 
     def _rule(self, call: Call, graph: Graph) -> Rule | None:
         for selector, rule in self.entries:

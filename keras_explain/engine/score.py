@@ -35,13 +35,13 @@ class Propagation(NamedTuple):
         evaluation: The run; its gradient is the relevance of the point.
         seeded: `(batch,)`, the relevance that was started with.
         lost: `(batch,)`, how much of it went to biases and stabilizers.
-        traced: The relevance of each call that was asked for.
+        traced: Of each call that was asked for the relevance of its outputs.
     """
 
     evaluation: Evaluation
     seeded: tf.Tensor
     lost: tf.Tensor
-    traced: list[tf.Tensor]
+    traced: list[list[tf.Tensor]]
 
 
 class Evaluation(NamedTuple):
@@ -213,10 +213,11 @@ class ScoreFunction:
         )
         score = self.target.score(view)
         point = self._point(self, kept)
-        sources = [kept[call.key] for call in traced]
+        sources = [_floating(kept[call.key]) for call in traced]
         gradient, (lost, *found) = self._gradients(
-            score, point, [sink, *sources]
+            score, point, [sink, *tf.nest.flatten(sources)]
         )
+        found = tf.nest.pack_sequence_as(sources, found)
         evaluation = Evaluation(
             score, view.indices, view.probabilities, point, gradient
         )

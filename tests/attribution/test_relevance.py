@@ -182,7 +182,11 @@ def test_a_trace_shows_the_conservation():
     x = zoo.images(2)
     explainer = ke.LRP(model, composite="epsilon")
     trace = explainer.trace(x, 1)
-    assert list(trace.layers)[:5] == ["conv", "norm", "relu", "pool", "flat"]
+    names = ["inputs", "conv", "norm", "relu", "pool", "flat"]
+    assert list(trace.layers)[:6] == names
+    np.testing.assert_allclose(
+        trace.layers["inputs"], explainer(x, 1), atol=1e-6
+    )
     assert trace.layers["conv"].shape == (2, 6, 6, 4)
     for name, sums in trace.sums.items():
         np.testing.assert_allclose(
