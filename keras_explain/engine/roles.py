@@ -83,11 +83,8 @@ def role_of(call: Call) -> str:
         return "linear"
     if isinstance(operation, AttentionCore):
         return "attention"
-    if isinstance(operation, layers.RNN):
-        return "recurrent"
-    if isinstance(operation, layers.Bidirectional):
-        # Of sums and means both directions have to be seen at once.
-        return "unknown" if operation.merge_mode == "mul" else "recurrent"
+    if isinstance(operation, (layers.RNN, layers.Bidirectional)):
+        return "recurrent"  # both directions have to be seen at once
     role = _ROLE_OF_KIND.get(call.kind)
     if role in _MAY_BE_AFFINE and call.linearity != "nonlinear":
         role = None  # of a constant

@@ -35,6 +35,8 @@ class SignalTakesAll(TensorRule):
     Gates are taken for constants, nonlinearities hand on what they are
     given, and sums are divided as by `Epsilon` with the stabilizer at the
     output of the layer. What is due to biases and initial states is lost.
+    The directions of `Bidirectional` share in proportion to what each adds,
+    and alike where they are multiplied.
 
     Args:
         epsilon: Stabilizer, positive.
@@ -67,9 +69,9 @@ class SignalTakesAll(TensorRule):
                         "rule)`.",
                     )
                 )
-        return PlacedTensorRule(
-            _PlacedRecurrent(self.epsilon, cells), place.signals
-        )
+        product = getattr(layer, "merge_mode", None) == "mul"
+        rule = _PlacedRecurrent(self.epsilon, cells, 2 if product else 1)
+        return PlacedTensorRule(rule, place.signals)
 
 
 def _class(layer: Any) -> str:
@@ -89,14 +91,24 @@ def _cells(layer: Any) -> tuple[Any, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class _PlacedRecurrent(TensorRule):
+    """`SignalTakesAll` at one call.
+
+    Attributes:
+        epsilon: Stabilizer.
+        cells: The cells of the layer.
+        factors: How many signals are multiplied to its output; each has the
+            same share of the relevance.
+    """
+
     epsilon: float
     cells: tuple[Any, ...]
+    factors: int = 1
 
     def running(self) -> contextlib.AbstractContextManager:
         return _linearized(self.cells)
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        ratio = relevance / stabilized(at.output, self.epsilon)
+        ratio = relevance / stabilized(at.output, self.epsilon) / self.factors
         shares = [
             None if down is None else x * down
             for x, down in zip(

@@ -303,7 +303,7 @@ def test_sequences_of_states_by_hand():
     np.testing.assert_array_equal(found[0, 2:], 0)
 
 
-@pytest.mark.parametrize("merge", ["concat", "sum", "ave"])
+@pytest.mark.parametrize("merge", ["concat", "sum", "ave", "mul"])
 def test_both_directions_by_hand(merge):
     """Each direction has the relevance of its part of the output."""
     layer = layers.Bidirectional(layers.LSTM(3), merge_mode=merge)
@@ -313,6 +313,8 @@ def test_both_directions_by_hand(merge):
     there, back = layer.forward_layer, layer.backward_layer
     if merge == "concat":
         parts = r[0, :3], r[0, 3:]
+    elif merge == "mul":  # two signals share alike
+        parts = r[0] / 2, r[0] / 2
     else:
         a, b = (np.asarray(part(x.astype("float32"))) for part in (there, back))
         parts = (r * a / (a + b))[0], (r * b / (a + b))[0]
