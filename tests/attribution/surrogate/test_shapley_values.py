@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 from keras import ops
@@ -29,6 +32,12 @@ from tests.marking import slow_but
 ALL = [ShapleyValues, KernelSHAP, ShapleySampling]
 # The same laws hold for both, by other ways.
 EXACT = slow_but({KernelSHAP}, ALL[:2])
+_GOLDEN = (
+    pathlib.Path(__file__).parents[2]
+    / "reference"
+    / "data"
+    / "surrogate_golden.json"
+)
 ROWS = np.array([[0.0, 0, 0, 0], [1, 1, 0, 2]], "float32")
 
 
@@ -43,11 +52,15 @@ def test_the_definition(cls, rows):
 
 @pytest.mark.parametrize("cls", EXACT)
 def test_golden_numbers(cls):
-    found = cls(game(golden), fill=ROWS).explain(X[:1])
+    """Those of the authors, who look at all coalitions as well."""
+    numbers = json.loads(_GOLDEN.read_text())["shap_kernel"]
+    rows, x = np.array(numbers["background"]), np.array(numbers["x"])
+    found = cls(game(golden), fill=rows).explain(x.astype("float32"))
+    for key in ("phi", "exact_phi"):
+        np.testing.assert_allclose(found.attributions, numbers[key], atol=1e-6)
     np.testing.assert_allclose(
-        found.attributions, [[0.75, 1.0, 6.0, 1.75]], atol=1e-6
+        found.details["baseline_score"], numbers["expected_value"], atol=1e-6
     )
-    np.testing.assert_allclose(found.details["baseline_score"], -0.5, atol=1e-6)
 
 
 @pytest.mark.parametrize("cls", EXACT)
