@@ -14,11 +14,12 @@ from keras_explain.engine.errors import message
 from keras_explain.engine.explainer import Attribution, Explainer
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.score import ScoreFunction
+from keras_explain.engine.weight_check import WeightCheckingExplainer
 
 _each = tf.nest.map_structure
 
 
-class NoiseWrapper(Explainer):
+class NoiseWrapper(WeightCheckingExplainer):
     """Draws noisy copies and sums what an explainer says about them.
 
     Args:
@@ -70,6 +71,10 @@ class NoiseWrapper(Explainer):
         inner = catalogue.find(config.pop("explainer_name")).cls
         explainer = inner.from_config(model, config.pop("explainer"))
         return cls(explainer, **config)
+
+    @property
+    def _looks_at_weights(self) -> bool:
+        return getattr(self.explainer, "_looks_at_weights", False)
 
     def _call(self, graph: Graph) -> Call | None:
         return self.explainer._call(graph)

@@ -31,6 +31,11 @@ METHODS = {
     "deep_lift": ke.DeepLIFT,
     "deep_lift_behind": lambda m: ke.DeepLIFT(m, layer="second"),
     "deep_shap": deep_shap,
+    "smooth": lambda m: ke.SmoothGrad(ke.LRP(m), num_samples=2),
+    "squares": lambda m: ke.SquareGrad(ke.DeepLIFT(m), num_samples=2),
+    "twice": lambda m: ke.VarGrad(
+        ke.SmoothGrad(ke.ExcitationBackprop(m), num_samples=2), num_samples=2
+    ),
     "pattern_net": fitted(ke.PatternNet),
     "pattern_attribution": fitted(ke.PatternAttribution),
 }
@@ -59,7 +64,30 @@ def test_one_weight_that_is_nan(method):
         METHODS[method](broken())(vectors(), 0)
 
 
-@pytest.mark.parametrize("method", ["lrp", "deep_lift", "deep_shap"])
+class Part(layers.Layer):
+    """Cuts the last value off."""
+
+    def call(self, x):
+        return x[:, :-1]
+
+
+@pytest.mark.parametrize("method", ["lrp", "smooth", "squares", "twice"])
+def test_a_weight_that_is_nan_and_out_of_sight(method):
+    """The score is a number: nothing else would tell. Also in a wrapper."""
+    mine = chain(layers.Dense(4, name="first"), Part(), layers.Dense(3))
+    kernel, bias = mine.layers[0].get_weights()
+    kernel[1, -1] = np.nan
+    mine.layers[0].set_weights([kernel, bias])
+    assert np.isfinite(mine(vectors())).all()
+    explainer = METHODS[method](mine)
+    for run in (explainer, explainer.explain):
+        with pytest.raises(ValueError, match="(?s)weights that are NaN.*'fir"):
+            run(vectors(), 0)
+
+
+@pytest.mark.parametrize(
+    "method", ["lrp", "deep_lift", "deep_shap", "smooth", "twice"]
+)
 def test_a_model_that_diverges_later(method):
     """Weights are looked at again by `explain`, and by `trace`."""
     mine = model()
