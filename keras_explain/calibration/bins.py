@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_explain.calibration.classification import (
     ClassificationMetric,
-    check_choice,
     check_count,
 )
 from keras_explain.calibration.inputs import Samples
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.errors import message
 
 KINDS = ("top_label", "classwise", "positive")

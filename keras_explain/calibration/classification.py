@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_explain.calibration.inputs import Samples, read
-from keras_explain.engine.errors import candidates, message
+from keras_explain.engine.errors import message
 
 
 class Options(TypedDict, total=False):
@@ -153,17 +153,6 @@ class MeanScore(ClassificationMetric):
         """Returns the mean; NaN if there were no samples."""
         total, weight = tf.unstack(tf.convert_to_tensor(self.sums))
         return tf.cast(total / weight, self.dtype)
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            message(
-                f"`{name}` is not known.",
-                f"{name}={value!r}",
-                f"Pass one of {candidates(choices)}.",
-            )
-        )
 
 
 def check_integer(name: str, value: Any) -> int:

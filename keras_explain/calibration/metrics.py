@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.calibration.bins import ConfidenceBins, quantile_edges
-from keras_explain.calibration.classification import Options, check_choice
+from keras_explain.calibration.classification import Options
+from keras_explain.engine.checks import check_choice
 
 NORMS = ("l1", "l2", "max", "average")
 

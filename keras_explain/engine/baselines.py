@@ -64,26 +64,32 @@ def parts_of(values: Any, inputs: Any) -> list[Any]:
     return parts
 
 
-def check_finite(values: tf.Tensor, name: str) -> None:
+def check_finite(values: Any, name: str) -> None:
     """Raises `ValueError` if what stands for missing inputs is NaN.
 
     Inside a `tf.function` the values are not known, and nothing is said.
 
     Args:
-        values: In floats or integers.
+        values: Numbers, arrays, or a structure of them; names and `None`
+            pass.
         name: What the caller calls it.
     """
-    known = tf.is_tensor(values) and hasattr(values, "numpy")
-    if not known or not values.dtype.is_floating:
-        return
-    if not bool(tf.reduce_all(tf.math.is_finite(values))):
-        raise ValueError(
-            message(
-                f"The {name} holds NaN or infinite values.",
-                f"a {name} of shape {tuple(values.shape)}",
-                "Pass finite numbers: zeros, the mean of the training inputs.",
+    for part in tf.nest.flatten(values):
+        if part is None or isinstance(part, str):
+            continue
+        if tf.is_tensor(part) and not hasattr(part, "numpy"):
+            continue
+        array = np.asarray(part, "float64")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                message(
+                    f"The {name} holds NaN or infinite values.",
+                    f"a {name} of shape {array.shape}",
+                    "Pass finite numbers: zeros, the mean of the training "
+                    "inputs. Where they come from data, look for missing "
+                    "values there.",
+                )
             )
-        )
 
 
 def _fit(part: Any, tensor: tf.Tensor, rows: slice | None) -> tf.Tensor:

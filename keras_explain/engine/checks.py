@@ -9,7 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.errors import message
+from keras_explain.engine.errors import candidates, message, near
+
+# So many names are all told.
+_FEW = 8
 
 
 def check_model(model: Any) -> None:
@@ -191,7 +194,9 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
             message(
                 f"`{name}` is one of a few names.",
                 f"{name}={value!r}",
-                f"Pass one of {', '.join(map(repr, choices))}.",
+                f"Pass one of {candidates(choices)}."
+                if len(choices) <= _FEW
+                else f"Near names: {near(str(value), choices)}.",
             )
         )
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_explain.engine.baselines import fit_baseline
+from keras_explain.engine.baselines import check_finite, fit_baseline
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.graph import Graph
 
@@ -30,41 +30,31 @@ def check_fill(fill: Any) -> None:
                 "array of the shape of one sample.",
             )
         )
-    check_finite(fill)
+    check_values(fill)
 
 
-def check_finite(values: Any, name: str = "fill") -> None:
-    """Raises if what takes the place of hidden parts is NaN or infinite.
+def check_values(fill: Any) -> None:
+    """Raises if a fill holds what is no finite number.
 
     Args:
-        values: A name or `None`, which pass; a number, an array, or a list
-            or dict of them.
-        name: What the values are called.
+        fill: A name or `None`, which pass; a number, an array, or a list or
+            dict of them.
 
     Raises:
         TypeError: If a list or dict holds names.
         ValueError: If a value is NaN or infinite.
     """
-    if values is None or isinstance(values, str):
-        return
-    for part in tf.nest.flatten(values):
-        if isinstance(part, str) or part is None:
-            raise TypeError(
-                message(
-                    "One name stands for the fill of all inputs.",
-                    f"{name}={values!r}",
-                    "Pass the name alone, or an array for each input.",
-                )
+    structured = isinstance(fill, (list, tuple, dict))
+    parts = tf.nest.flatten(fill) if structured else []
+    if any(part is None or isinstance(part, str) for part in parts):
+        raise TypeError(
+            message(
+                "One name stands for the fill of all inputs.",
+                f"fill={fill!r}",
+                "Pass the name alone, or an array for each input.",
             )
-        if not np.all(np.isfinite(np.asarray(part, "float64"))):
-            raise ValueError(
-                message(
-                    "What takes the place of hidden parts must be finite.",
-                    f"a {name} with NaN or infinity",
-                    "Pass finite numbers. Where they come from data, look "
-                    "for missing values there.",
-                )
-            )
+        )
+    check_finite(fill, "fill")
 
 
 def check_tokens(fill: Any, inputs: Any, graph: Graph) -> None:

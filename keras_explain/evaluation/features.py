@@ -11,10 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine import sampling
-from keras_explain.engine.baselines import fit_baseline
+from keras_explain.engine.baselines import check_finite, fit_baseline
 from keras_explain.engine.checks import check_count
 from keras_explain.engine.errors import ExplainWarning
-from keras_explain.engine.fills import check_finite
 from keras_explain.engine.masking import Masked, blend
 from keras_explain.engine.score import Evaluation as Run
 from keras_explain.engine.score import ScoreFunction

@@ -32,7 +32,6 @@ from keras_explain.attribution.perturbation.rewards import NAMES as REWARDS
 from keras_explain.attribution.perturbation.rewards import rewarded
 from keras_explain.attribution.perturbation.settings import (
     ExtremalSettings,
-    check_choice,
     settings_from,
 )
 from keras_explain.attribution.perturbation.sites import (
@@ -42,6 +41,7 @@ from keras_explain.attribution.perturbation.sites import (
     sites_of,
 )
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.score import ScoreFunction
 

@@ -26,7 +26,6 @@ from keras_explain.attribution.perturbation.pyramids import (
 )
 from keras_explain.attribution.perturbation.settings import (
     MeaningfulSettings,
-    check_choice,
     settings_from,
 )
 from keras_explain.attribution.perturbation.sites import (
@@ -37,6 +36,7 @@ from keras_explain.attribution.perturbation.sites import (
 )
 from keras_explain.engine import sampling
 from keras_explain.engine.catalogue import register
+from keras_explain.engine.checks import check_choice
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.score import ScoreFunction
 

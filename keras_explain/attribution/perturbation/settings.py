@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from keras_explain.engine.errors import message, near
+from keras_explain.engine.checks import check_choice
+from keras_explain.engine.errors import message
 
 _PUBLISHED = 224
 
@@ -149,19 +150,6 @@ def settings_from(cls: type[Settings], given: Any) -> Settings:
             f"Pass such as `{cls.__name__}(jitter=0)`.",
         )
     )
-
-
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raises unless a value is one of some names."""
-    choices = list(choices)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(
-            message(
-                f"There is no such `{name}`.",
-                f"{name}={value!r}",
-                f"Near names: {near(str(value), choices)}.",
-            )
-        )
 
 
 def _check_number(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import parts_of
 from keras_explain.engine.errors import message, near
-from keras_explain.engine.fills import check_finite
+from keras_explain.engine.fills import check_values
 from keras_explain.engine.inpainting import inpaint
 from keras_explain.engine.score import ScoreFunction
 
@@ -32,7 +32,7 @@ def check_fill(fill: Any) -> None:
                 "as a background.",
             )
         )
-    check_finite(fill)
+    check_values(fill)
 
 
 def is_values(fill: Any) -> bool:

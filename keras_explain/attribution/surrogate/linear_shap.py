@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from keras_explain.attribution.surrogate import gaussian, hidden
 from keras_explain.engine import sampling
+from keras_explain.engine.baselines import check_finite
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.checks import check_integer, check_seed
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.explainer import Attribution, Explainer
-from keras_explain.engine.fills import check_finite
 from keras_explain.engine.graph import Graph
 from keras_explain.engine.score import Evaluation, ScoreFunction
 

@@ -238,10 +238,10 @@ def test_channels_of_a_layer():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"variant": "dual"}, "no such `variant`.*'delete'"),
-        ({"perturbation": "nois"}, "no such `perturbation`.*'noise'"),
+        ({"variant": "dual"}, "`variant` is one of a few.*'delete'"),
+        ({"perturbation": "nois"}, "`perturbation` is one of a few.*'noise'"),
         ({"settings": {"num_steps": 0}}, "`num_steps`, at least 1"),
-        ({"settings": {"jitters": 1}}, "no such `settings`.*'jitter'"),
+        ({"settings": {"jitters": 1}}, "`settings` is one of a few.*'jitter'"),
         ({"settings": {"cells": 0}}, "`cells`, at least 1"),
         ({"settings": {"tv_power": 0.5}}, "`tv_power`, from 1"),
         ({"settings": {"jitter": 2}}, "`jitter`, from 0 to 1"),

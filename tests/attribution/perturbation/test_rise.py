@@ -241,7 +241,7 @@ def test_config_has_all_options():
         ({"keep_probability": 0}, ValueError, "between 0 and 1.*\n.*=0"),
         ({"keep_probability": 1.0}, ValueError, "between 0 and 1"),
         ({"keep_probability": float("nan")}, ValueError, "between 0 and 1"),
-        ({"fill": float("nan")}, ValueError, "must be finite"),
+        ({"fill": float("nan")}, ValueError, "holds NaN"),
         ({"seed": 1.5}, ValueError, "A seed is a non-negative integer"),
         ({"masks": 3}, TypeError, "masks"),
     ],
