@@ -1,4 +1,7 @@
-"""Leaves no trace, in any way in which a trace could be left."""
+"""Leaves no trace, in any way in which a trace could be left.
+
+That no method leaves one on any kind of model is in the contract tests.
+"""
 
 from __future__ import annotations
 
@@ -17,54 +20,7 @@ from keras import layers
 import keras_explain as ke
 from keras_explain.engine import catalogue, interception
 from tests import zoo
-from tests.contract.conftest import applies, make
-from tests.marking import slow_but
-
-
-def fingerprint(model):
-    """All that an explainer could have changed about a model."""
-    found = []
-    for _, (path, operation) in interception.operations(model).items():
-        state = dict(operation.__dict__)
-        found.append(
-            (
-                path,
-                sorted(state),
-                state.get("call"),
-                getattr(operation, "activation", None),
-                len(getattr(operation, "_inbound_nodes", [])),
-                len(getattr(operation, "_outbound_nodes", [])),
-                getattr(operation, "trainable", None),
-                str(getattr(operation, "dtype_policy", "")),
-            )
-        )
-    weights = [w.copy() for w in model.get_weights()]
-    flags = [v.trainable for v in model.variables]
-    policy = keras.config.dtype_policy().name
-    return found, flags, policy, weights
-
-
-def assert_same(before, after):
-    assert before[:3] == after[:3]
-    for a, b in zip(before[3], after[3], strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-# They stand for the others where time is short.
-QUICK = {"functional"}
-
-
-@pytest.mark.parametrize("name", slow_but(QUICK, zoo.names()))
-def test_no_trace_after_success(name):
-    specimen = zoo.build(name)
-    specimen.model(specimen.inputs)  # Keras keeps a dropout mask of a call
-    before = fingerprint(specimen.model)
-    for entry in catalogue.entries():
-        if applies(entry, specimen):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ke.ExplainWarning)
-                make(entry, specimen)(specimen.inputs)
-    assert_same(before, fingerprint(specimen.model))
+from tests.traces import assert_same, fingerprint
 
 
 class Breaks(keras.layers.Layer):
