@@ -235,6 +235,10 @@ class _Walk:
         """Returns the codes."""
         return {"codes": self._codes.numpy()}
 
+    def sound(self) -> bool:
+        """Whether the codes as they are have a score."""
+        return bool(np.isfinite(self.scores()).all())
+
     def undo(self) -> None:
         """Takes the last step back: its score is not finite."""
         if self.step:

@@ -45,6 +45,8 @@ class Runner(Protocol):
 
     def state(self) -> dict[str, np.ndarray]: ...
 
+    def sound(self) -> bool: ...
+
     def undo(self) -> None: ...
 
 
@@ -74,7 +76,8 @@ def drive(
     """Makes steps up to a number, with a bar, frames and a way out.
 
     The first Ctrl-C ends the run in good order, and what was made is
-    returned. So does a score or gradient that is not finite.
+    returned. So does a score or gradient that is not finite, with the last
+    good pictures.
 
     Args:
         runner: What makes the steps.
@@ -121,10 +124,8 @@ def drive(
             stopped = "callback"
         except KeyboardInterrupt:
             stopped = "interrupted"
-    if stopped == "diverged":
-        _say_diverged(runner.step)
-        runner.undo()
-        frames = {step: f for step, f in frames.items() if step <= runner.step}
+    stopped = _settled(runner, first, stopped)
+    frames = {step: f for step, f in frames.items() if step <= runner.step}
     if silent is not None and silent.any():
         _say_silent(silent)
     return Run(
@@ -155,6 +156,18 @@ class _Diverged(Exception):
 
 class _Enough(Exception):
     pass
+
+
+def _settled(runner: Runner, first: int, stopped: str) -> str:
+    """Takes a last step back that led nowhere; returns how the run ended."""
+    if stopped != "diverged":
+        # After the last step there is none that would find out.
+        if runner.step == first or runner.sound():
+            return stopped
+        stopped = "diverged" if stopped == "finished" else stopped
+    _say_diverged(runner.step)
+    runner.undo()
+    return stopped
 
 
 def _tell(callback: Any, runner: Runner, stretch: Stretch) -> None:

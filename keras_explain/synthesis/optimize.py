@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_explain.engine.errors import message
 from keras_explain.engine.interception import TRACE_LOCK
+from keras_explain.synthesis.gradients import chained, gradient_of
 from keras_explain.synthesis.optimizers import copied
 from keras_explain.synthesis.problem import Problem
 
@@ -68,6 +69,7 @@ class Loop:
             )
         self.step = 0
         self._broken = False  # whether the next score is not finite
+        self._made_steps = False  # whether `_before` is one step ago
         self._initial = self.state()
 
     def state(self) -> dict[str, np.ndarray]:
@@ -93,16 +95,30 @@ class Loop:
                     )
                 variable.assign(value)
         self.step = int(state["step"])
+        self._broken = self._made_steps = False
 
     def reset(self) -> None:
         """Goes back to before the first step."""
         self.restore(self._initial)
 
+    def sound(self) -> bool:
+        """Whether the numbers as they are have a score and penalties.
+
+        The next step would find out, but after the last there is none.
+        """
+        found = [self._scored(self._compiled("pictures", self._pictures)())]
+        if self.names:
+            found += self._compiled("penalties", self._penalties)()
+        self._broken = not all(np.isfinite(part).all() for part in found)
+        return not self._broken
+
     def undo(self) -> None:
         """Takes the last step back if it led to a score that is none."""
-        if self._broken and self.step:
+        # What came before the first step after `restore` is not known.
+        if self._broken and self._made_steps:
             _assign(self.values, self._before)
             self.step -= 1
+            self._made_steps = False
         self._broken = False
 
     def images(self) -> np.ndarray:
@@ -113,13 +129,7 @@ class Loop:
 
     def scores(self) -> np.ndarray:
         """Returns the score of each picture as it is, untransformed."""
-        images = self.images()
-        score = self._compiled(
-            "score",
-            self.problem.objective.score,
-            tf.TensorSpec(images.shape, tf.float32),
-        )
-        return score(tf.constant(images)).numpy()
+        return self._scored(self.images())
 
     def flat(self) -> np.ndarray:
         """Returns all numbers as one float64 vector."""
@@ -186,6 +196,7 @@ class Loop:
         results = steps(tf.constant(self.step), tf.constant(self.step + count))
         made = int(results["step"]) - self.step
         self.step += made
+        self._made_steps = self._made_steps or made > 0
         seen = {k: np.asarray(v) for k, v in results["history"].items()}
         failed = not bool(results["finite"])
         self._broken = failed and not all(
@@ -221,6 +232,19 @@ class Loop:
     def _pictures(self) -> tf.Tensor:
         values = [tf.convert_to_tensor(v) for v in self.values]
         return self.problem.parameterization.images(values, self.problem.shape)
+
+    def _scored(self, images: Any) -> np.ndarray:
+        score = self._compiled(
+            "score",
+            self.problem.objective.score,
+            tf.TensorSpec(images.shape, tf.float32),
+        )
+        return score(tf.constant(images)).numpy()
+
+    def _penalties(self) -> list[tf.Tensor]:
+        images = self._pictures()
+        found = [r.penalty(images) for r in self.problem.regularizers]
+        return [penalty for penalty in found if penalty is not None]
 
     def _at_rest(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         gradients, found, *_ = self._gradients(tf.constant(0), False)
@@ -304,8 +328,8 @@ class Loop:
             penalty = regularizer.penalty(images)
             if penalty is not None:
                 found.append(penalty)
-                upward -= _gradient(penalty, images)
-        gradients = _chained(images, values, upward)
+                upward -= gradient_of(penalty, images)
+        gradients = chained(images, values, upward)
         for regularizer in problem.regularizers:
             gradients = [regularizer.gradient(g, step) for g in gradients]
         return gradients, found, silent, images
@@ -320,7 +344,7 @@ class Loop:
         score = self.problem.objective.score(seen, opened=opened)
         score = tf.ensure_shape(score, [self.problem.rows])
         scale = self.problem.objective.scale
-        return score, _gradient(score * scale, images) / scale
+        return score, gradient_of(score * scale, images) / scale
 
     def _average_in(self, images: tf.Tensor, step: tf.Tensor) -> None:
         past = self.problem.averaging
@@ -370,23 +394,6 @@ def _finite(tensors: list[tf.Tensor]) -> tf.Tensor:
 def _assign(variables: list, values: list[tf.Tensor]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def _gradient(score: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    (found,) = tf.gradients(tf.reduce_sum(score), [images])
-    if found is None:  # it does not depend on them
-        return tf.zeros_like(images)
-    return tf.convert_to_tensor(found)
-
-
-def _chained(
-    images: tf.Tensor, values: list[tf.Tensor], upward: tf.Tensor
-) -> list[tf.Tensor]:
-    found = tf.gradients(images, values, [upward])
-    return [
-        tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
-        for g, v in zip(found, values, strict=True)
-    ]
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -127,6 +127,10 @@ class Watched:
         """Returns all that the next step depends on."""
         return self._loop.state()
 
+    def sound(self) -> bool:
+        """Whether the numbers as they are have a score."""
+        return self._loop.sound()
+
     def undo(self) -> None:
         """Takes the last step back if it led to a score that is none."""
         self._loop.undo()

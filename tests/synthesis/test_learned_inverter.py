@@ -207,3 +207,8 @@ def test_sampling_ends_where_the_score_is_nan(fitted):
                             verbose=False)  # fmt: skip
     assert made.stopped == "diverged" and np.isfinite(made.score).all()
     assert np.isfinite(made.history["score"]).all()
+    with pytest.warns(UserWarning, match="diverged"):
+        again = sample_codes(inverter, target, steps=made.steps + 1,
+                             step_size=0.2, verbose=False)  # fmt: skip
+    assert again.steps == made.steps and again.stopped == "diverged"
+    np.testing.assert_array_equal(again.images, made.images)

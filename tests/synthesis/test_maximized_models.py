@@ -315,6 +315,43 @@ def test_a_score_that_is_nan_ends_the_run():
         quiet(_logarithm(), 0, **{**options, "image": beyond})
 
 
+def test_a_last_step_to_where_the_score_is_nan_is_taken_back():
+    """No further step finds it out."""
+    options = {"image": Pixels(bounds=None, stddev=0.1), "transforms": None,
+               "value_range": UNBOUNDED, "snapshots": range(9),
+               "optimizer": keras.optimizers.SGD(0.01)}  # fmt: skip
+    with pytest.warns(UserWarning, match="diverged"):
+        ended = quiet(_logarithm(), 0, steps=60, **options)
+    last = ended.steps + 1
+    assert 1 < last < 9
+    options["snapshots"] = range(last + 1)
+    with pytest.warns(UserWarning, match=f"diverged: after step {last} "):
+        made = quiet(_logarithm(), 0, steps=last, **options)
+    with pytest.warns(UserWarning, match=f"diverged: after step {last} "):
+        told = quiet(_logarithm(), 0, steps=60, **options,
+                     callback=lambda at: at.step == last)  # fmt: skip
+    assert made.stopped == "diverged" and told.stopped == "callback"
+    for one in (made, told):
+        assert one.steps == ended.steps and np.isfinite(one.score).all()
+        assert max(one.frames) == ended.steps
+        np.testing.assert_array_equal(one.images, ended.images)
+        for name, value in ended.history.items():
+            np.testing.assert_array_equal(one.history[name], value)
+
+
+def test_a_start_without_a_score_is_handed_back():
+    """What came before it is not known, and is not what came first."""
+    options = {"image": Pixels(bounds=None), "transforms": None,
+               "value_range": UNBOUNDED}  # fmt: skip
+    start = quiet(_logarithm(), 0, steps=2, **options)
+    beyond = np.array([[2.0]], np.float32)
+    start.state["values_0"] = beyond
+    with pytest.warns(UserWarning, match="diverged: after step 2 "):
+        made = quiet(_logarithm(), 0, steps=4, start=start, **options)
+    assert made.steps == 2 and made.stopped == "diverged"
+    np.testing.assert_array_equal(made.images, beyond)
+
+
 def test_a_penalty_that_is_nan_ends_the_run(linear):
     """Such as a density that knows nothing of what is far away."""
     inputs = keras.Input((5,))
@@ -326,3 +363,8 @@ def test_a_penalty_that_is_nan_ends_the_run(linear):
         made = quiet(linear, 0, steps=60, value_range=UNBOUNDED, **options)
     assert made.stopped == "diverged"
     assert np.isfinite(made.history["ExpertDensity"]).all()
+    with pytest.warns(UserWarning, match=r"diverged: after step \d+"):
+        again = quiet(linear, 0, steps=made.steps + 1, value_range=UNBOUNDED,
+                      **options)  # fmt: skip
+    assert again.steps == made.steps
+    np.testing.assert_array_equal(again.images, made.images)
