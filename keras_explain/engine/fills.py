@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_explain.engine.baselines import check_finite, fit_baseline
 from keras_explain.engine.errors import message, near
 from keras_explain.engine.graph import Graph
+from keras_explain.engine.smoothing import blur
 
 NAMES = ("zero", "mean", "blur")
 # Standard deviation of the blur, as a share of each axis of positions.
@@ -135,7 +136,7 @@ def _filled(fill: Any, tensor: tf.Tensor) -> tf.Tensor:
         )
     if fill == "mean":
         return _mean(tensor)
-    return tf.cast(blur(tf.cast(tensor, tf.float32), _BLUR), tensor.dtype)
+    return _blurred(tensor)
 
 
 def _given(values: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
@@ -162,30 +163,14 @@ def _mean(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.broadcast_to(mean, tf.shape(tensor)), tensor.dtype)
 
 
-def blur(tensor: tf.Tensor, share: float) -> tf.Tensor:
-    """Averages with a Gaussian over the axes of positions.
-
-    The Gaussian is cut off at the borders and sums to one everywhere, so
-    that borders do not darken.
-
-    Args:
-        tensor: `(batch, *positions, channels)`; of rank 2, `(batch,
-            positions)`.
-        share: Standard deviation as a share of the size of each axis.
-    """
-    rank = tensor.shape.rank
-    for axis in range(1, max(rank - 1, 2)):
-        size = tf.shape(tensor)[axis]
-        cells = tf.range(tf.cast(size, tf.float32))
-        sigma = tf.maximum(share * tf.cast(size, tf.float32), 1e-3)
-        distance = (cells[:, tf.newaxis] - cells) / sigma
-        weights = tf.exp(-tf.square(distance) / 2)
-        weights /= tf.reduce_sum(weights, 0, keepdims=True)  # (old, new)
-        moved = tf.tensordot(tensor, weights, [[axis], [0]])
-        order = list(range(rank))
-        order.insert(axis, order.pop())
-        tensor = tf.ensure_shape(tf.transpose(moved, order), tensor.shape)
-    return tensor
+def _blurred(tensor: tf.Tensor) -> tf.Tensor:
+    # Rows of a table have positions and no channels.
+    table = tensor.shape.rank == 2
+    x = tf.cast(tensor, tf.float32)
+    x = x[..., tf.newaxis] if table else x
+    sizes = tf.unstack(tf.cast(tf.shape(x)[1:-1], tf.float32))
+    x = blur(x, [_BLUR * size for size in sizes])
+    return tf.cast(x[..., 0] if table else x, tensor.dtype)
 
 
 def _is_number(fill: Any) -> bool:

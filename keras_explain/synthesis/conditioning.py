@@ -15,11 +15,12 @@ import tensorflow as tf
 from keras_explain.synthesis.parts import Regularizer, registered
 from keras_explain.synthesis.pixel_operators import PixelOperator
 from keras_explain.synthesis.regularizers import position_sizes
-from keras_explain.synthesis.resampling import along_axis
 
 # A level, or a deviation, that is smaller than this share of the largest
 # value is rounding, and is not made as large as the others.
 _NOISE = 1e-5
+# Of five neighbors, in each halving and doubling of a pyramid.
+_BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 
 @registered
@@ -125,8 +126,8 @@ def split(images: tf.Tensor, levels: int) -> list[tf.Tensor]:
     pyramid = []
     for _ in range(min(levels, int(math.log2(smallest)))):
         low = images
-        for axis, size in enumerate(images.shape.as_list()[1:-1]):
-            low = along_axis(low, _halving(size), axis)
+        for axis in range(1, images.shape.rank - 1):
+            low = _halved(low, axis)
         pyramid.append(images - _doubled(low, images.shape.as_list()[1:-1]))
         images = low
     return [*pyramid, images]
@@ -140,29 +141,53 @@ def merge(pyramid: list[tf.Tensor]) -> tf.Tensor:
     return images
 
 
-def _binomial(size: int) -> np.ndarray:
-    """Returns `(half, size)`: five weights around every other pixel."""
-    apart = np.arange(size) - 2 * np.arange(-(-size // 2))[:, np.newaxis]
-    weights = np.array([6.0, 4.0, 1.0, 0.0])
-    return weights[np.minimum(np.abs(apart), 3)]
-
-
-def _halving(size: int) -> np.ndarray:
-    """Returns `(1, half, size)`: averages, cut off at the borders."""
-    weights = _binomial(size)
-    return (weights / weights.sum(1, keepdims=True))[np.newaxis]
-
-
-def _doubling(size: int) -> np.ndarray:
-    """Returns `(1, size, half)`: the same averages between the pixels."""
-    weights = _binomial(size).T
-    return (weights / weights.sum(1, keepdims=True))[np.newaxis]
+def _halved(images: tf.Tensor, axis: int) -> tf.Tensor:
+    """Every other pixel of an average, cut off at the borders."""
+    averages = _averaged(images, axis, np.ones(images.shape[axis]))
+    return averages[_along(axis, slice(None, None, 2))]
 
 
 def _doubled(images: tf.Tensor, sizes: list[int]) -> tf.Tensor:
-    for axis, size in enumerate(sizes):
-        images = along_axis(images, _doubling(size), axis)
+    """The same average, of pixels between which there are none."""
+    for axis, size in enumerate(sizes, start=1):
+        pairs = tf.stack([images, tf.zeros_like(images)], axis + 1)
+        spread = images.shape.as_list()
+        spread[axis] *= 2
+        pairs = tf.reshape(pairs, [-1, *spread[1:]])
+        images = _averaged(
+            pairs[_along(axis, slice(size))], axis, 1.0 - np.arange(size) % 2
+        )
     return images
+
+
+def _averaged(images: tf.Tensor, axis: int, present: np.ndarray) -> tf.Tensor:
+    """The mean of five neighbors, of those that are there.
+
+    Sums of moved pictures: a matrix would take a gigabyte for a long signal.
+
+    Args:
+        images: `(rows, *positions, channels)`, zero where there is nothing.
+        axis: Of the tensor.
+        present: `(size,)`, 1 where there is something, else 0.
+    """
+    rank, size = images.shape.rank, len(present)
+    around = [[2, 2] if k == axis else [0, 0] for k in range(rank)]
+    padded = tf.pad(images, around)
+    total = tf.add_n(
+        [
+            tf.cast(weight, images.dtype)
+            * padded[_along(axis, slice(k, k + size))]
+            for k, weight in enumerate(_BINOMIAL)
+        ]
+    )
+    whole = np.convolve(present, _BINOMIAL)[2:-2]
+    whole = whole.reshape(-1, *[1] * (rank - axis - 1))
+    return total / tf.constant(whole, images.dtype)
+
+
+def _along(axis: int, part: slice) -> tuple[slice, ...]:
+    """Picks a part of one axis."""
+    return (*[slice(None)] * axis, part)
 
 
 def _by_largest(values: tf.Tensor) -> tf.Tensor:

@@ -11,9 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_explain.engine.smoothing import blur
+from keras_explain.synthesis.bilateral import bilateral
 from keras_explain.synthesis.parts import Regularizer, registered
 from keras_explain.synthesis.regularizers import position_sizes
-from keras_explain.synthesis.smoothing import bilateral, blur
 
 
 class PixelOperator(Regularizer):
@@ -56,10 +57,8 @@ class Blur(PixelOperator):
     def project(
         self, images: tf.Tensor, gradient: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
-        position_sizes(self, images)
-        return _regularly(
-            self.every, step, images, lambda x: blur(x, self.sigma)
-        )
+        sigmas = [self.sigma] * len(position_sizes(self, images))
+        return _regularly(self.every, step, images, lambda x: blur(x, sigmas))
 
 
 @registered
@@ -283,10 +282,11 @@ class GradientBlur(PixelOperator):
         return self._blurred(images, step) if self.of == "image" else images
 
     def _blurred(self, values: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        position_sizes(self, values)
+        axes = len(position_sizes(self, values))
         done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
         change = self.sigma_end - self.sigma_start
-        return blur(values, self.sigma_start + change * done)
+        sigma = self.sigma_start + change * done
+        return blur(values, [sigma] * axes)
 
 
 def _regularly(

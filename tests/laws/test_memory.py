@@ -14,6 +14,7 @@ from keras import layers
 
 import keras_explain as ke
 from keras_explain.engine import weights
+from tests.allocation import peak
 
 METHODS = {
     "epsilon": lambda m: ke.LRP(m, composite="epsilon"),
@@ -50,15 +51,6 @@ def residual():
         x = layers.ReLU()(layers.Add()([x, y]))
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(5)(x))
-
-
-def peak(work, x):
-    """The most that one call holds in tensors, above what is there."""
-    work(x)
-    tf.config.experimental.reset_memory_stats("CPU:0")
-    before = tf.config.experimental.get_memory_info("CPU:0")["current"]
-    work(x)
-    return tf.config.experimental.get_memory_info("CPU:0")["peak"] - before
 
 
 @tf.function

@@ -13,6 +13,7 @@ from keras_explain.synthesis.conditioning import (
     merge,
     split,
 )
+from tests.allocation import peak
 
 NORMS = {
     "mean_abs": lambda g: np.abs(g).mean(),
@@ -119,6 +120,12 @@ def test_pyramid_adds_up_to_what_was_split(shape, levels):
     sizes = [level.shape[1] for level in pyramid]
     assert sizes == [-(-shape[0] // 2**k) for k in range(len(sizes))]
     np.testing.assert_allclose(merge(pyramid), g, atol=1e-12)
+
+
+def test_long_signals_are_split_without_a_matrix():
+    """Which would be 32 MB here, and half a gigabyte at 16000 samples."""
+    part, g = LaplacianNormalized(), gradients((4000, 1), 1)
+    assert peak(lambda g: condition(part, g), g) < 100 * 4 * 4000
 
 
 def test_a_smooth_gradient_lives_in_the_coarse_levels():

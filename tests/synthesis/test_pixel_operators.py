@@ -17,6 +17,7 @@ from keras_explain.synthesis.pixel_operators import (
     SmallContribution,
     SmallNorm,
 )
+from tests.allocation import peak
 
 PARTS = [
     Blur(1.3, every=1),
@@ -197,6 +198,14 @@ def test_small_pixels_are_erased_by_definition(shape, percentile):
         np.testing.assert_allclose(y, expected, atol=1e-7)
         erased = np.mean(np.all(np.abs(y - center) < 1e-7, -1))
         assert erased == pytest.approx(percentile / 100, abs=0.12)
+
+
+@pytest.mark.parametrize("part", [Blur(2.0, 1), GradientBlur(2.0, 1.0, 9)],
+                         ids=repr)  # fmt: skip
+def test_long_signals_are_blurred_without_a_matrix(part):
+    """Which would be 64 MB here, and a gigabyte at four times the length."""
+    signal = np.zeros((1, 4000, 1), "float32")
+    assert peak(lambda x: change(part, x), signal) < 50 * signal.nbytes
 
 
 def test_gradient_blur_falls_from_one_sigma_to_the_other():

@@ -1,4 +1,4 @@
-"""Smoothing of pictures of any number of positions, with static shapes."""
+"""Smoothing that keeps edges, for any number of positions, in static shapes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,6 @@ import math
 
 import numpy as np
 import tensorflow as tf
-
-from keras_explain.synthesis.resampling import along_axis
-
-
-def blur(images: tf.Tensor, sigma: float | tf.Tensor) -> tf.Tensor:
-    """Averages with a Gaussian, cut off at the borders of the picture.
-
-    Args:
-        images: `(rows, *positions, channels)`.
-        sigma: Standard deviation in pixels; may be a tensor. 0 changes
-            nothing.
-    """
-    for axis, size in enumerate(images.shape.as_list()[1:-1]):
-        cells = tf.range(size, dtype=images.dtype)
-        distance = cells[:, tf.newaxis] - cells
-        narrow = tf.maximum(tf.cast(sigma, images.dtype), 1e-3)
-        weights = tf.exp(-tf.square(distance / narrow) / 2)
-        weights /= tf.reduce_sum(weights, 1, keepdims=True)
-        images = along_axis(images, weights[tf.newaxis], axis)
-    return images
 
 
 def bilateral(
