@@ -71,7 +71,7 @@ def test_cppn_has_the_published_size_and_starts_gray():
     assert all(not np.any(bias) for bias in values[1::2])
     optimizer = CPPN().optimizer()
     assert isinstance(optimizer, keras.optimizers.Adam)
-    assert float(optimizer.learning_rate) == pytest.approx(5e-3)
+    assert float(optimizer.learning_rate) == pytest.approx(2e-3)  # ours
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
