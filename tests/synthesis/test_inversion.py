@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from keras_explain.datasets import demo_images, demo_model
 from keras_explain.synthesis import (
     invert,
     invert_layers,
@@ -212,6 +213,27 @@ def test_the_published_regularizers_help_deep_layers(inverted):
 
     assert error("published", last) < 0.8 * error("nothing", last)
     assert error("published", first) > error("nothing", first)
+
+
+@pytest.mark.slow
+def test_shapes_fade_with_depth_and_total_variation_helps_the_deep_layers():
+    """On the demo network; in gray levels, as in the guide."""
+    model, images = demo_model(), demo_images(num=2)[0]
+    layers = ["stem_relu", "stage1_block2_out", "stage2_block2_out",
+              "stage3_block2_out", "pool"]  # fmt: skip
+    priors = {"nothing": (), "variation": TotalVariation(), "published": None}
+    errors = {}
+    for name, prior in priors.items():
+        made = invert_layers(model, images, layers, prior=prior, steps=200,
+                             verbose=False)  # fmt: skip
+        errors[name] = np.array(
+            [np.abs(one.images - images).mean() for one in made.values()]
+        )
+        # The pooled features have lost little that the last map still shows.
+        assert np.all(np.diff(errors[name]) > -1), (name, errors[name])
+        assert errors[name][0] < 0.5 * errors[name][-1]
+    for name in ("variation", "published"):
+        assert np.all(errors[name][2:] < 0.8 * errors["nothing"][2:])
 
 
 def test_errors_in_the_distance_of_other_pictures(inverted):
