@@ -14,6 +14,7 @@ from keras_explain.datasets import (
     CLASS_NAMES,
     demo_images,
     demo_model,
+    load,
     make_scene,
 )
 from keras_explain.synthesis import (
@@ -22,12 +23,14 @@ from keras_explain.synthesis import (
     Fourier,
     LaplacianNormalized,
     LaplacianPyramid,
+    LearnedInverter,
     Pixels,
     class_grid,
     deep_dream,
     invert_layers,
     maximize,
 )
+from keras_explain.synthesis.learned_inverter import up_convolutions
 from keras_explain.synthesis.transforms import Crop, Noise
 
 FOLDER = Path(__file__).parent / "images"
@@ -120,6 +123,26 @@ def inversions():
     save(figure, "inversions")
 
 
+def learned_inversions():
+    pictures, _ = load(1024, "train", size=64)
+    seen, _ = load(6, "test", size=64)
+    rows = {"picture": seen}
+    layers = {
+        "stage1_block2_out": (32, 32, 16),
+        "stage2_block2_out": (16, 16, 32),
+    }
+    for layer, sizes in layers.items():
+        # Narrow, so that it learns within minutes on one core.
+        decoder = up_convolutions(sizes, (64, 64, 3), width=64)
+        inverter = LearnedInverter(model, layer, decoder=decoder, size=64)
+        inverter.fit(pictures, batch_size=16, epochs=12, verbose=2)
+        rows[layer] = inverter.invert(seen).pictures()
+    figure = plots.grid(
+        list(rows.values()), row_labels=list(rows), cell_size=1.5
+    )
+    save(figure, "learned_inversions")
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for draw in (
@@ -127,6 +150,7 @@ if __name__ == "__main__":
         parameterizations,
         dreams,
         inversions,
+        learned_inversions,
     ):
         if draw.__name__ in (sys.argv[1:] or draw.__name__):
             draw()
