@@ -12,6 +12,7 @@ from keras_explain.datasets import demo_model, load
 from keras_explain.synthesis import (
     CPPN,
     class_grid,
+    deep_dream,
     invert_layers,
     maximize,
 )
@@ -93,3 +94,14 @@ def test_a_small_network_does_not_end_in_one_color():
                     verbose=False)  # fmt: skip
     assert np.asarray(model(made.images))[0, 1] > 0.99
     assert made.images.std() > 20
+
+
+@pytest.mark.slow
+def test_a_prototype_grows_in_octaves():
+    """A dream that begins with noise, from small to large."""
+    model = demo_model()
+    gray = np.random.default_rng(0).normal(127, 3, (64, 64, 3))
+    made = deep_dream(model, gray, ke.Class(0), octaves=4, steps=16,
+                      step_size=2 / 255, jitter=4, verbose=False)  # fmt: skip
+    assert made.images.shape == (1, 64, 64, 3)
+    assert np.asarray(model(made.images))[0, 0] > 0.99
