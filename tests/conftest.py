@@ -7,7 +7,7 @@ import signal
 import keras
 import pytest
 
-from tests import zoo
+from tests import long_cases, zoo
 
 # A shell that runs the tests in the background has Ctrl-C ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -29,3 +29,11 @@ def images():
 @pytest.fixture
 def model():
     return zoo.build("functional").model
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
+def pytest_collection_modifyitems(items):
+    long = long_cases.read()
+    for item in items:
+        if item.nodeid in long:
+            item.add_marker(pytest.mark.slow)

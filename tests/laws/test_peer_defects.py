@@ -74,7 +74,7 @@ DEFECTS = {
     "a softmax that was to be taken off is left on":
         f"{_COMPOSITES}::test_a_softmax_at_the_end_is_set_aside",
     "the head of the user's model is changed for good":
-        "engine/test_interception.py::test_no_trace_after_success",
+        "contract/test_explainers.py::test_every_method_on_every_model",
     "a map of a saturated softmax is blank, without a word":
         f"{_CHECKS}::test_saturated_softmax_is_told",
     "guided backprop is the gradient on nested models and ReLU layers":
