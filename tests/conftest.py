@@ -7,6 +7,7 @@ import signal
 import keras
 import pytest
 
+import keras_explain.attribution  # noqa: F401  (fills the catalogue)
 from tests import long_cases, zoo
 
 # A shell that runs the tests in the background has Ctrl-C ignored.
