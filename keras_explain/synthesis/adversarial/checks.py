@@ -23,13 +23,8 @@ _TINY = 1 / 2550
 
 def positive(name: str, value: Any, mend: str = "") -> float:
     """Returns a finite number above zero, or raises."""
-    if not isinstance(value, (int, float, np.number)) or isinstance(
-        value, bool
-    ):
-        raise TypeError(
-            message(f"`{name}` is a number.", f"{name}={value!r}", mend)
-        )
-    if not (math.isfinite(value) and value > 0):
+    number = checks.checked_number(name, value, mend)
+    if not (math.isfinite(number) and number > 0):
         raise ValueError(
             message(
                 f"`{name}` is a finite number above zero.",
@@ -37,13 +32,12 @@ def positive(name: str, value: Any, mend: str = "") -> float:
                 mend,
             )
         )
-    return float(value)
+    return number
 
 
 def count(name: str, value: Any, least: int = 1) -> int:
     """Returns a whole number of at least `least`, or raises."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole:
+    if not checks.is_integer(value):
         raise TypeError(
             message(f"`{name}` is a whole number.", f"{name}={value!r}")
         )
