@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras_explain.engine.checks import checked_number
 from keras_explain.engine.errors import message
 from keras_explain.engine.fusion import in_one_pass
+from keras_explain.engine.own_gradient import give_gradient
 
 _LEAST_HALF = 1e-3
 
@@ -54,20 +55,16 @@ def connect(
     if sink is None:
         sink = tf.zeros([1])
 
-    @tf.custom_gradient
-    def connected(sink: tf.Tensor, *inputs: tf.Tensor) -> tuple[Any, Callable]:
-        def gradient(upstream: tf.Tensor) -> tuple[Any, ...]:
-            shares = backward(upstream)
-            received = [
-                None if share is None else tf.cast(share, given.dtype)
-                for share, given in zip(shares.inputs, inputs, strict=True)
-            ]
-            lost = [_by_sample(part, sink) for part in shares.lost]
-            return (tf.add_n([tf.zeros_like(sink), *lost]), *received)
+    def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
+        shares = backward(upstream)
+        received = [
+            None if share is None else tf.cast(share, given.dtype)
+            for share, given in zip(shares.inputs, inputs, strict=True)
+        ]
+        lost = [_by_sample(part, sink) for part in shares.lost]
+        return [tf.add_n([tf.zeros_like(sink), *lost]), *received]
 
-        return tf.identity(output), gradient
-
-    return connected(sink, *inputs)
+    return give_gradient(output, [sink, *inputs], gradient)
 
 
 def _by_sample(lost: tf.Tensor, sink: tf.Tensor) -> tf.Tensor:

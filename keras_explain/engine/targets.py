@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_explain.engine.errors import message
 from keras_explain.engine.graph import Graph, Head
+from keras_explain.engine.own_gradient import give_gradient
 
 
 class View:
@@ -181,8 +182,7 @@ def frozen(value: Any) -> Any:
 registered = keras.saving.register_keras_serializable("keras_explain")
 
 
-@tf.custom_gradient
-def one_of_each(values: tf.Tensor, index: tf.Tensor) -> tuple:
+def one_of_each(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns `values[i, index[i]]` for each row `i`.
 
     It is `tf.gather` with a gradient of a few operations. TensorFlow's own is
@@ -190,14 +190,15 @@ def one_of_each(values: tf.Tensor, index: tf.Tensor) -> tuple:
     method on a small model is traced.
     """
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+    def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
         chosen = tf.one_hot(
             index, tf.shape(values)[1], True, False, dtype=tf.bool
         )
         nothing = tf.zeros([], upstream.dtype)
-        return tf.where(chosen, upstream[:, tf.newaxis], nothing), None
+        return [tf.where(chosen, upstream[:, tf.newaxis], nothing)]
 
-    return tf.gather(values, index, axis=1, batch_dims=1), gradient
+    chosen = tf.gather(values, index, axis=1, batch_dims=1)
+    return give_gradient(chosen, [values], gradient)
 
 
 @registered

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_explain.engine.errors import message
 from keras_explain.engine.interception import TRACE_LOCK
 from keras_explain.synthesis.gradients import chained, gradient_of
-from keras_explain.synthesis.optimizers import copied
+from keras_explain.synthesis.optimizers import copied, make_step
 from keras_explain.synthesis.problem import Problem
 
 # How long a stretch of steps in the graph should take, in seconds: long
@@ -363,7 +363,7 @@ class Loop:
             self._average_in(images, step)
         before = [tf.convert_to_tensor(v) for v in self.values]
         _assign(self._before, before)
-        self.optimizer.apply([-g for g in gradients], self.values)
+        make_step(self.optimizer, [-g for g in gradients], self.values)
         values = [tf.convert_to_tensor(v) for v in self.values]
         if problem.parameterization.in_pixels:
             for regularizer in problem.regularizers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_explain.engine.errors import message
 
@@ -39,3 +40,21 @@ def copied(optimizer: Any, rows: int) -> Any:
             )
         )
     return kind.from_config(optimizer.get_config())
+
+
+def make_step(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: list[tf.Tensor],
+    values: list[tf.Variable],
+) -> None:
+    """Lets an optimizer of Keras make a step, under trace.
+
+    It sums the gradients over all replicas. Even of one alone TensorFlow keeps
+    the gradient of that sum for good, and the graph with it, for each trace;
+    where replicas are brought together there is nothing to sum.
+    """
+    if tf.distribute.has_strategy():
+        optimizer.apply(gradients, values)
+        return
+    replica = tf.distribute.get_replica_context()
+    replica.merge_call(lambda _: optimizer.apply(gradients, values))

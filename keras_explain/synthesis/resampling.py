@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.own_gradient import give_gradient
+
 # Longest axis with a matrix: at 16000 one would take a gigabyte for each row.
 _LONGEST = 512
 
@@ -150,15 +152,12 @@ def move(images: tf.Tensor, shifts: tf.Tensor, *, wrap: bool) -> tf.Tensor:
     if not wrap:
         return _gathered(images, shifts, wrap=False)
 
-    @tf.custom_gradient
-    def roll(x: tf.Tensor) -> tuple[tf.Tensor, object]:
+    def back(upstream: tf.Tensor) -> list[tf.Tensor]:
         # A permutation: its adjoint is its inverse, which is faster than
         # adding up what was gathered.
-        return _gathered(x, shifts, wrap=True), lambda upstream: _gathered(
-            upstream, -shifts, wrap=True
-        )
+        return [_gathered(upstream, -shifts, wrap=True)]
 
-    return roll(images)
+    return give_gradient(_gathered(images, shifts, wrap=True), [images], back)
 
 
 def _gathered(x: tf.Tensor, shifts: tf.Tensor, *, wrap: bool) -> tf.Tensor:

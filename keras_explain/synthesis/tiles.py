@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from keras_explain.engine.own_gradient import give_gradient
 from keras_explain.synthesis.problem import Objective
 
 
@@ -44,14 +45,10 @@ class TiledObjective:
         covered = _continued(covered, across * self.size[1], 2)
         total, gradient = self._sums(tf.stop_gradient(covered), down, across)
 
-        @tf.custom_gradient
-        def scored(x: tf.Tensor) -> tuple[tf.Tensor, object]:
-            def backward(upstream: tf.Tensor) -> tf.Tensor:
-                return gradient * upstream[:, None, None, None]
+        def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
+            return [gradient * upstream[:, None, None, None]]
 
-            return total, backward
-
-        return scored(covered)
+        return give_gradient(total, [covered], backward)
 
     def _sums(
         self, covered: tf.Tensor, down: int, across: int

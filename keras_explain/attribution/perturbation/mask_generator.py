@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_explain.engine.own_gradient import give_gradient
+
 # Of the smooth maximum, `sum_k v_k softmax(20 v)_k`.
 SHARPNESS = 20.0
 # Up to this many values for each row, all cells around go into one tensor.
@@ -207,17 +209,13 @@ def smooth_maximum(
     if weights.size * math.prod(around.cells) <= _MOST_AT_ONCE:
         return around.at_once(numbers)
 
-    @tf.custom_gradient
-    def compute(numbers: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        above, below = around.sums(numbers)
-        maximum = above / (SHARPNESS * below)
+    above, below = around.sums(numbers)
+    maximum = above / (SHARPNESS * below)
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return around.gradient(numbers, maximum, upstream / below)
+    def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+        return [around.gradient(numbers, maximum, upstream / below)]
 
-        return maximum, gradient
-
-    return compute(numbers)
+    return give_gradient(maximum, [numbers], gradient)
 
 
 class _Around:
