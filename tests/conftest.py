@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import keras
@@ -38,3 +39,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid in long:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    # What TensorFlow and Keras are made of, 370,000 objects, need not be looked
+    # at by each full collection, of which most tests cause one or more.
+    gc.collect()
+    gc.freeze()
