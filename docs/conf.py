@@ -22,6 +22,8 @@ import methods_table  # noqa: E402
 
 import keras_explain  # noqa: E402
 
+_SOURCES = Path(keras_explain.__file__).parent
+
 project = "keras_explain"
 author = "The keras_explain developers"
 release = version = keras_explain.__version__
@@ -85,9 +87,18 @@ def write_api() -> None:
 
 
 def run_examples() -> None:
-    """Runs the examples, which write their pictures into `generated`."""
+    """Runs the examples, which write their pictures into `generated`.
+
+    One is not run again where its picture is newer than the example and the
+    library.
+    """
+    library = [p.stat().st_mtime for p in _SOURCES.rglob("*.py")]
     for path in sorted(EXAMPLES.glob("*.py")):
         if path.stem == "train_demo_model":  # takes minutes
+            continue
+        picture = GENERATED / f"{path.stem}.png"
+        made = picture.stat().st_mtime if picture.exists() else 0.0
+        if made > max(path.stat().st_mtime, *library):
             continue
         with mock.patch.object(sys, "argv", [str(path), str(GENERATED)]):
             with warnings.catch_warnings():

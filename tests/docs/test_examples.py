@@ -17,7 +17,7 @@ RUN = [path for path in EXAMPLES if path.stem != "train_demo_model"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
-def test_example_draws_its_picture(path, tmp_path):
+def test_example_draws_its_picture(path, tmp_path, drawn):
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -33,7 +33,8 @@ def test_example_draws_its_picture(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "ExplainWarning" not in done.stderr
-    picture = Image.open(tmp_path / f"{path.stem}.png").convert("RGB")
+    os.replace(tmp_path / f"{path.stem}.png", drawn / f"{path.stem}.png")
+    picture = Image.open(drawn / f"{path.stem}.png").convert("RGB")
     assert min(picture.size) > 200
     colors = np.asarray(picture).reshape(-1, 3)
     assert len(np.unique(colors, axis=0)) > 10
