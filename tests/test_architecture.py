@@ -126,3 +126,13 @@ def test_exceptions_are_needed_and_reasoned():
     for relative, reason in SIZE_EXCEPTIONS.items():
         assert len((PACKAGE / relative).read_text().splitlines()) > 400
         assert len(reason) > 20
+
+
+def test_no_gradient_is_filed_for_good():
+    """What `tf.custom_gradient` does under trace; see `own_gradient.py`."""
+    found = [
+        path.name
+        for path in FILES
+        if "@tf.custom_gradient" in path.read_text(encoding="utf-8")
+    ]
+    assert found == ["own_gradient.py"]
