@@ -197,8 +197,8 @@ def one_of_each(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         nothing = tf.zeros([], upstream.dtype)
         return [tf.where(chosen, upstream[:, tf.newaxis], nothing)]
 
-    chosen = tf.gather(values, index, axis=1, batch_dims=1)
-    return give_gradient(chosen, [values], gradient)
+    found = tf.gather(values, index, axis=1, batch_dims=1)
+    return give_gradient(found, [values], gradient)
 
 
 @registered

@@ -1,4 +1,4 @@
-"""Optimizers under which pictures of one batch stay apart."""
+"""Optimizers of Keras: which keep pictures apart, and how they step."""
 
 from __future__ import annotations
 
