@@ -6,6 +6,11 @@ rules made of such steps cost as much as convolutions. XLA makes one loop of
 them. It compiles for one shape, which takes about as long as a few calls, so
 a function is compiled for the batch that an explainer sees first; batches of
 other sizes take the operations one by one, with the same result.
+
+One rule ends in arithmetic, and the next begins with it. What the first makes
+may be *absorbable*: a pass that reads it does that work as well, and reads
+what it was made of. TensorFlow does not run what nobody reads, so that the
+tensor between both rules is never written.
 """
 
 from __future__ import annotations
@@ -14,13 +19,63 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 # Tensors of fewer values than this are not worth compiling for.
 WORTHWHILE = 1 << 18
+# So many tensors are read in a pass, with what it absorbs.
+MOST_READ = 8
+
+
+class _Plan(NamedTuple):
+    """What a pass computes.
+
+    Attributes:
+        function: Of tensors by position, and of options by name.
+        options: Its options.
+        sources: For each of its tensors the place among those that the pass
+            reads, or the plan that makes it and which of its results it is.
+    """
+
+    function: Callable
+    options: tuple[tuple[str, Any], ...]
+    sources: tuple[int | tuple[_Plan, int], ...]
+
+    def run(self, *read: tf.Tensor) -> Any:
+        given = [
+            read[source]
+            if isinstance(source, int)
+            else _listed(source[0].run(*read))[source[1]]
+            for source in self.sources
+        ]
+        return self.function(*given, **dict(self.options))
+
+    def moved(self, places: Sequence[int]) -> _Plan:
+        """The same, where what it reads lies at other places."""
+        sources = tuple(
+            places[source]
+            if isinstance(source, int)
+            else (source[0].moved(places), source[1])
+            for source in self.sources
+        )
+        return self._replace(sources=sources)
+
+
+class _Made(NamedTuple):
+    """How an absorbable tensor is made.
+
+    Attributes:
+        plan: Of the pass that made it.
+        read: What that read.
+        number: Which of the results it is.
+    """
+
+    plan: _Plan
+    read: tuple[tf.Tensor, ...]
+    number: int
 
 
 class Compilation:
@@ -34,6 +89,8 @@ class Compilation:
         self.rows = rows
         self._functions: dict[Any, Callable] = {}
         self._is_first: tf.Tensor | None = None
+        self._absorbable: dict[Any, _Made] = {}
+        self._sums: dict[Any, tf.Tensor] = {}
 
     @contextlib.contextmanager
     def tracing(self, batch: tf.Tensor) -> Iterator[None]:
@@ -52,25 +109,86 @@ class Compilation:
             yield
         finally:
             _CURRENT.reset(token)
+            self._absorbable.clear()
+            self._sums.clear()
 
     def call(
         self,
-        function: Callable,
-        tensors: tuple[tf.Tensor, ...],
-        options: dict[str, Any],
+        plan: _Plan,
+        tensors: Sequence[tf.Tensor],
         otherwise: Callable[[], Any],
     ) -> Any:
-        """Calls a function, compiled, if it is the first batch that runs."""
+        """Runs a plan, compiled, if it is the first batch that runs."""
         specs = tuple(tf.TensorSpec(t.shape, t.dtype) for t in tensors)
-        key = (function, repr(options), specs)
+        key = (plan, specs)
         if key not in self._functions:
-            plain = functools.partial(function, **options)
-            made = tf.function(plain, jit_compile=True, autograph=False)
+            made = tf.function(plan.run, jit_compile=True, autograph=False)
             self._functions[key] = made.get_concrete_function(*specs)
         compiled = self._functions[key]
         return tf.cond(self._is_first, lambda: compiled(*tensors), otherwise)
 
-    def pays(self, tensors: tuple[tf.Tensor, ...]) -> bool:
+    def absorbing(self, plan: _Plan, tensors: Sequence[tf.Tensor]) -> Any:
+        """Runs a plan, and what made its tensors where that is absorbable."""
+        plan, read = self._widened(plan, tensors)
+        return self.call(plan, read, lambda: plan.run(*read)), plan, read
+
+    def _widened(
+        self, plan: _Plan, tensors: Sequence[tf.Tensor]
+    ) -> tuple[_Plan, list[tf.Tensor]]:
+        read: list[tf.Tensor] = []
+
+        def place(tensor: tf.Tensor) -> int:
+            for number, known in enumerate(read):
+                if known is tensor:
+                    return number
+            read.append(tensor)
+            return len(read) - 1
+
+        sources: list[Any] = []
+        for waiting, tensor in zip(
+            range(len(tensors), 0, -1), map(self._summed, tensors), strict=True
+        ):
+            made = self._absorbable.get(_key(tensor))
+            room = MOST_READ - len(read) - waiting + 1
+            if made is None or len(made.read) > room:
+                sources.append(place(tensor))
+                continue
+            places = [place(t) for t in made.read]
+            sources.append((made.plan.moved(places), made.number))
+        return plan._replace(sources=tuple(sources)), read
+
+    def keep(
+        self, results: Any, plan: _Plan, read: Sequence[tf.Tensor]
+    ) -> None:
+        """Lets the results of a pass be absorbed by later ones."""
+        for number, tensor in enumerate(_listed(results)):
+            self._absorbable[_key(tensor)] = _Made(plan, tuple(read), number)
+
+    def _summed(self, tensor: tf.Tensor) -> tf.Tensor:
+        """The tensor; a sum of what is absorbable as one pass of its own.
+
+        Which is where a tensor of the model is read twice, so that several
+        passes will read the sum: it is written once, and not absorbed.
+        """
+        parts = parts_of(tensor)
+        known = [part for part in parts if _key(part) in self._absorbable]
+        if len(parts) == 1 or not known:
+            return tensor
+        key = _key(tensor)
+        if key not in self._sums:
+            self._sums[key], *_ = self.absorbing(_plan(_sum, parts, {}), parts)
+        return self._sums[key]
+
+    def origins(self, tensor: tf.Tensor) -> list[tf.Tensor]:
+        """See `origins`."""
+        made = self._absorbable.get(_key(tensor))
+        if made is not None:
+            return list(made.read)
+        parts = [part for part in parts_of(tensor) if part is not tensor]
+        found = [origin for part in parts for origin in self.origins(part)]
+        return found or [tensor]
+
+    def pays(self, tensors: Sequence[tf.Tensor]) -> bool:
         """Whether tensors are large, as far as their shapes are known."""
         shapes = [t.shape[1:] for t in tensors]
         known = all(shape.is_fully_defined() for shape in shapes)
@@ -87,6 +205,7 @@ def in_one_pass(
     function: Callable,
     *tensors: tf.Tensor,
     otherwise: Callable[[], Any] | None = None,
+    absorbable: bool = False,
     **options: Any,
 ) -> Any:
     """Calls a function so that it makes one pass over memory, where it pays.
@@ -96,14 +215,59 @@ def in_one_pass(
             not depend on anything else.
         tensors: Their first axis is the batch.
         otherwise: Does the same where nothing is compiled; `None` for the
-            function itself.
-        options: Of the function.
+            function itself. With it nothing is absorbed.
+        absorbable: Whether passes that read the results may compute them
+            again, for arithmetic that is done value by value.
+        options: Of the function, which can be hashed.
     """
-    plain = otherwise or (lambda: function(*tensors, **options))
     compilation = _CURRENT.get()
     if compilation is None or not compilation.pays(tensors):
-        return plain()
-    return compilation.call(function, tensors, options, plain)
+        return otherwise() if otherwise else function(*tensors, **options)
+    plan = _plan(function, tensors, options)
+    if otherwise is not None:
+        return compilation.call(plan, tensors, otherwise)
+    results, plan, read = compilation.absorbing(plan, tensors)
+    if absorbable:
+        compilation.keep(results, plan, read)
+    return results
+
+
+def origins(tensor: tf.Tensor) -> list[tf.Tensor]:
+    """What has to be there before a tensor can be.
+
+    To wait for an absorbable tensor itself would have it made.
+    """
+    compilation = _CURRENT.get()
+    return [tensor] if compilation is None else compilation.origins(tensor)
+
+
+def parts_of(gradient: tf.Tensor) -> list[tf.Tensor]:
+    """What was added up to a gradient, of a tensor that is read twice.
+
+    For a pass that reads the parts in place of their sum; itself if it is
+    none.
+    """
+    summed = tf.is_symbolic_tensor(gradient) and gradient.op.type == "AddN"
+    return list(gradient.op.inputs) if summed else [gradient]
+
+
+def _plan(
+    function: Callable, tensors: Sequence[tf.Tensor], options: dict[str, Any]
+) -> _Plan:
+    given = tuple(sorted(options.items()))
+    return _Plan(function, given, tuple(range(len(tensors))))
+
+
+def _sum(*parts: tf.Tensor) -> tf.Tensor:
+    return tf.add_n(parts)
+
+
+def _key(tensor: tf.Tensor) -> Any:
+    return tensor.ref()
+
+
+def _listed(results: Any) -> Sequence[tf.Tensor]:
+    return [results] if tf.is_tensor(results) else results
 
 
 @functools.cache

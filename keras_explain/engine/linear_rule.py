@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_explain.engine.folding import Fold, affine
-from keras_explain.engine.fusion import in_one_pass
+from keras_explain.engine.fusion import in_one_pass, origins
 from keras_explain.engine.linear import LinearMap, linear_maps
 from keras_explain.engine.relevance import (
     Shares,
@@ -179,7 +179,7 @@ class _Division:
 
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
-        weights = Weights(self.linear, inside)
+        weights = Weights(self.linear, [inside])
         composed = self.rule.composed and self.linear.takes_bias
         if composed and x.dtype == tf.float32:
             totals = [
@@ -266,7 +266,7 @@ class _Division:
         upstream: tf.Tensor,
     ) -> Shares:
         given = tf.cast(upstream, tf.float32)
-        weights = Weights(self.linear, upstream)
+        weights = Weights(self.linear, origins(upstream))
         x = later(x, upstream)
         groups = [(g, self._parts(weights, g, x)) for g in self.groups]
         lost: list[tf.Tensor] = []
@@ -338,7 +338,7 @@ class _Flows:
                 self.weights.pull(p.source, p.weights, given)
                 for p, given in found
             ]
-            share = in_one_pass(_product, part.values, *down)
+            share = in_one_pass(_product, part.values, *down, absorbable=True)
             received.append(share if part.sign > 0 else -share)
         return tf.add_n(received)
 

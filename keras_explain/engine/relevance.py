@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from keras_explain.engine.checks import checked_number
 from keras_explain.engine.errors import message
-from keras_explain.engine.fusion import in_one_pass
+from keras_explain.engine.fusion import in_one_pass, origins
 from keras_explain.engine.own_gradient import give_gradient
 
 _LEAST_HALF = 1e-3
@@ -85,7 +85,7 @@ def later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     What a rule computes from it is computed on the way back, and so takes
     no memory while the model runs forward.
     """
-    with tf.control_dependencies([upstream]):
+    with tf.control_dependencies(origins(upstream)):
         return tf.identity(tf.cast(tensor, tf.float32))
 
 
@@ -106,8 +106,6 @@ def ratio(
         positive: Whether no value is negative.
         share: Which part of the relevance is divided.
     """
-    if share == 1 and not epsilon:
-        return relevance / z
     return in_one_pass(
         _ratio, relevance, z, epsilon=epsilon, positive=positive, share=share
     )

@@ -88,7 +88,9 @@ class _PlacedNorm(TensorRule):
         options = {"epsilon": self.rule.epsilon, "relu": self.relu}
         if self.adds and len({str(x.shape) for x in inputs}) == 1:
             options["positive"] = self.rule.positive
-            shares = in_one_pass(_divided_sum, given, *inputs, **options)
+            shares = in_one_pass(
+                _divided_sum, given, *inputs, absorbable=True, **options
+            )
             # Apart from the others: few ask for it.
             lost = in_one_pass(_lost_of_sum, given, *inputs, **options)
             return Shares(shares, [lost])

@@ -10,7 +10,7 @@ from keras import layers
 
 import keras_explain as ke
 from keras_explain.engine import fusion
-from keras_explain.engine.fusion import Compilation, in_one_pass
+from keras_explain.engine.fusion import Compilation, in_one_pass, origins
 from tests import zoo
 from tests.marking import slow_but
 
@@ -56,7 +56,21 @@ def network(pool):
 def compiled(explainer):
     """Names of the functions that an explainer has compiled."""
     (found,) = [held[-1] for held in explainer._functions.values()]
-    return {key[0].__name__ for key in found._functions}
+    return {plan.function.__name__ for plan, _ in found._functions}
+
+
+def traced(function, rows=3):
+    """A function of `(batch, 4)`, that compiles for so many rows."""
+    compilation = Compilation(rows)
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec((None, 4), tf.float32)]
+    )
+    def run(x):
+        with compilation.tracing(x):
+            return function(x)
+
+    return run
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -84,14 +98,9 @@ def test_the_result_is_the_same(name, pool, monkeypatch):
 
 def test_only_the_first_size_is_compiled(always):
     """Batches of other sizes take the other way."""
-    compilation = Compilation(rows=3)
-
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec((None, 4), tf.float32)]
+    run = traced(
+        lambda x: in_one_pass(_double, x, otherwise=lambda: -x, by=2.0)
     )
-    def run(x):
-        with compilation.tracing(x):
-            return in_one_pass(_double, x, otherwise=lambda: -x, by=2.0)
 
     np.testing.assert_array_equal(run(np.ones((3, 4), "float32")), 2)
     np.testing.assert_array_equal(run(np.ones((2, 4), "float32")), -1)
@@ -140,3 +149,133 @@ def test_one_trace_for_all_batches(always):
     for rows in (3, 1, 5, 3, 2):
         explainer(zoo.images(rows), 1)
     assert len(explainer._functions) == 1
+
+
+def _shifted(x, by):
+    return x + by
+
+
+def _both(x, y):
+    return [x * y, x / y]
+
+
+def _difference(x, y):
+    return x - y
+
+
+def ran(run):
+    return passes_for(run.get_concrete_function().graph)
+
+
+def passes_for(graph):
+    """How many passes the results of a graph need."""
+    waiting, seen = [t.op for t in graph.outputs], set()
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        waiting += [*(t.op for t in op.inputs), *op.control_inputs]
+    return sum(op.type in ("If", "StatelessIf") for op in seen)
+
+
+@pytest.mark.parametrize("absorbable", [False, True])
+def test_what_is_absorbed_is_not_made(always, absorbable):
+    def work(x):
+        up = in_one_pass(_double, x, by=3.0, absorbable=absorbable)
+        product, quotient = in_one_pass(_both, up, x, absorbable=absorbable)
+        return in_one_pass(_difference, product, quotient)
+
+    run = traced(work)
+    assert ran(run) == (1 if absorbable else 3)
+    for rows in (3, 2):  # compiled, and not
+        x = np.arange(1, 4 * rows + 1, dtype="float32").reshape(rows, 4)
+        np.testing.assert_allclose(run(x), 3 * x * x - 3, rtol=1e-6)
+
+
+def test_what_others_read_as_well_is_made(always):
+    def work(x):
+        up = in_one_pass(_double, x, by=3.0, absorbable=True)
+        return in_one_pass(_shifted, up, by=1.0), tf.exp(up)
+
+    run = traced(work)
+    assert ran(run) == 2
+    shifted, exponential = run(np.ones((3, 4), "float32"))
+    np.testing.assert_allclose(shifted, 4)
+    np.testing.assert_allclose(exponential, np.exp(np.float32(3)), rtol=1e-6)
+
+
+def test_a_sum_of_what_is_absorbable_is_made_once(always):
+    """Its parts are not, and whoever reads the sum reads the same."""
+
+    def work(x):
+        parts = [
+            in_one_pass(_double, x, by=by, absorbable=True) for by in (2.0, 3.0)
+        ]
+        total = tf.add_n([*parts, -x])
+        return [in_one_pass(_shifted, total, by=by) for by in (1.0, 2.0)]
+
+    run = traced(work)
+    assert ran(run) == 3
+    for rows in (3, 2):
+        first, second = run(np.ones((rows, 4), "float32"))
+        np.testing.assert_allclose(first, 5)
+        np.testing.assert_allclose(second, 6)
+
+
+def test_a_sum_of_anything_else_is_read(always):
+    def work(x):
+        total = tf.add_n([x, 2 * x])
+        return in_one_pass(_shifted, total, by=1.0)
+
+    np.testing.assert_allclose(traced(work)(np.ones((3, 4), "float32")), 4)
+    graph = traced(work).get_concrete_function().graph
+    (pass_,) = [op for op in graph.get_operations() if op.type == "StatelessIf"]
+    assert "AddN" in [t.op.type for t in pass_.inputs]
+
+
+def test_no_pass_reads_more_than_it_may(always, monkeypatch):
+    monkeypatch.setattr(fusion, "MOST_READ", 3)
+
+    def work(x):
+        up = x
+        for k in range(1, 6):
+            up = in_one_pass(_difference, up, k * x, absorbable=True)
+        return in_one_pass(_shifted, up, by=1.0)
+
+    run = traced(work)
+    graph = run.get_concrete_function().graph
+    passes = [op for op in graph.get_operations() if op.type == "StatelessIf"]
+    # Each has the condition for an input as well.
+    assert max(len(op.inputs) for op in passes) == 4
+    assert 1 < ran(run) < 6
+    np.testing.assert_allclose(run(np.ones((3, 4), "float32")), 1 + 1 - 15)
+
+
+def test_who_waits_for_what_is_absorbable_has_it_not_made(always):
+    def work(x):
+        up = in_one_pass(_double, x, by=3.0, absorbable=True)
+        total = tf.add_n([up, 2 * x])
+        with tf.control_dependencies([*origins(up), *origins(total)]):
+            later = tf.identity(x)
+        assert [t.op.type for t in origins(later)] == ["Identity"]
+        return in_one_pass(_difference, up, later)
+
+    run = traced(work)
+    assert ran(run) == 1
+    np.testing.assert_allclose(run(np.ones((3, 4), "float32")), 2)
+
+
+def test_between_two_layers_there_is_one_pass(always):
+    """Relevance between two convolutions is only part of a pass."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((8, 8, 3))
+    for _ in range(4):
+        x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    explainer = METHODS["epsilon"](model)
+    explainer(zoo.images(3), 1)
+    ((concrete, *_),) = explainer._functions.values()
+    # Five layers divide what they are given. What the dense one hands on is
+    # reshaped first, and what the first one hands on is the result.
+    assert passes_for(concrete.graph) == 5 + 2
