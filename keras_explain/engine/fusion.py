@@ -170,7 +170,7 @@ class Compilation:
         Which is where a tensor of the model is read twice, so that several
         passes will read the sum: it is written once, and not absorbed.
         """
-        parts = parts_of(tensor)
+        parts = _parts(tensor)
         known = [part for part in parts if _key(part) in self._absorbable]
         if len(parts) == 1 or not known:
             return tensor
@@ -184,7 +184,7 @@ class Compilation:
         made = self._absorbable.get(_key(tensor))
         if made is not None:
             return list(made.read)
-        parts = [part for part in parts_of(tensor) if part is not tensor]
+        parts = [part for part in _parts(tensor) if part is not tensor]
         found = [origin for part in parts for origin in self.origins(part)]
         return found or [tensor]
 
@@ -241,12 +241,8 @@ def origins(tensor: tf.Tensor) -> list[tf.Tensor]:
     return [tensor] if compilation is None else compilation.origins(tensor)
 
 
-def parts_of(gradient: tf.Tensor) -> list[tf.Tensor]:
-    """What was added up to a gradient, of a tensor that is read twice.
-
-    For a pass that reads the parts in place of their sum; itself if it is
-    none.
-    """
+def _parts(gradient: tf.Tensor) -> list[tf.Tensor]:
+    """What TensorFlow added up to a gradient; itself if it is no sum."""
     summed = tf.is_symbolic_tensor(gradient) and gradient.op.type == "AddN"
     return list(gradient.op.inputs) if summed else [gradient]
 

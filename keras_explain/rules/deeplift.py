@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from keras_explain.engine.composites import Composite, Selector, kinds, role
 from keras_explain.engine.folding import is_plain_relu
-from keras_explain.engine.fusion import in_one_pass, parts_of
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import without_activation
 from keras_explain.engine.linear_rule import LinearRule
@@ -131,17 +131,13 @@ class _RescaleReLU(DifferenceRule):
             _rescaled, x, r,
             otherwise=lambda: _slope(x, r, step.output, step.reference),
         )  # fmt: skip
-        return [in_one_pass(_times, slope, *parts_of(upstream))]
+        return [upstream * slope]
 
 
 def _slope(
     x: tf.Tensor, r: tf.Tensor, y: tf.Tensor, y0: tf.Tensor
 ) -> tf.Tensor:
     return (y + y0) / (tf.abs(x) + (tf.abs(r) + _TINY))
-
-
-def _times(slope: tf.Tensor, *parts: tf.Tensor) -> tf.Tensor:
-    return slope * (tf.add_n(parts) if len(parts) > 1 else parts[0])
 
 
 def _rescaled(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
