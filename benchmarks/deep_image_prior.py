@@ -4,6 +4,7 @@
         [--tasks denoise,inpaint,super_resolve,stop,speed]
         [--images astronaut,camera,coffee,chelsea]
         [--width 32] [--scales 4] [--steps 2000] [--runs 2] [--rounds 7]
+        [--total-variation 3e-6]
 
 Pictures that come with scikit-image, 128 x 128 pixels: with Gaussian noise of
 25 gray levels, with half of the pixels hidden, and four times smaller. Prints
@@ -20,6 +21,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import lower_bound
@@ -34,6 +36,7 @@ from keras_explain.synthesis.networks import Hourglass, hourglass
 from keras_explain.synthesis.optimize import Loop
 from keras_explain.synthesis.problem import Problem
 from keras_explain.synthesis.randomness import Randomness
+from keras_explain.synthesis.regularizers import TotalVariation
 from keras_explain.synthesis.restoration import (
     denoise,
     inpaint,
@@ -66,12 +69,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--total-variation", type=float, default=0.0)
     options = parser.parse_args()
     network = Hourglass((options.width,) * options.scales)
     names = options.images.split(",")
     print(
         f"On {lower_bound.device()}. 128 x 128 pixels, {options.width} "
-        f"channels at {options.scales} scales.\n"
+        f"channels at {options.scales} scales, total variation "
+        f"{options.total_variation:g}.\n"
     )
     tasks = [t for t in options.tasks.split(",") if t != "speed"]
     if tasks:
@@ -85,7 +90,10 @@ def main() -> None:
         steps = options.steps or STEPS[task]
         for name in names:
             print(f"| {name} ", end="")
-            strip = restored(task, load(name), network, steps, options.runs)
+            strip = restored(
+                task, load(name), network, steps, options.runs,
+                options.total_variation,
+            )  # fmt: skip
             strips.append(strip)
     if options.picture and strips:
         shown = np.concatenate(strips, axis=0)
@@ -108,7 +116,12 @@ def load(name: str) -> np.ndarray:
 
 
 def restored(
-    task: str, image: np.ndarray, network: Hourglass, steps: int, runs: int
+    task: str,
+    image: np.ndarray,
+    network: Hourglass,
+    steps: int,
+    runs: int,
+    variation: float,
 ) -> np.ndarray:
     """Prints a row of the table; returns given, simple, made and true."""
     random = np.random.default_rng(0)
@@ -126,9 +139,13 @@ def restored(
                           bicubic(small), 0.03),
     }  # fmt: skip
     method, given, seen, simple, input_noise = work[task]
-    more = {"kernel": "average"} if task == "super_resolve" else {}
+    more: dict[str, Any] = {}
+    if task == "super_resolve":
+        more["kernel"] = "average"
     if task == "stop":
-        more = {"stop": "variance", "patience": 500}
+        more.update(stop="variance", patience=500)
+    if variation:
+        more["regularizers"] = [TotalVariation(variation, beta=1)]
     began = time.perf_counter()
     prior = DeepImagePrior(network, input_noise=input_noise)
     made = method(*given, steps=steps, verbose=False, prior=prior, runs=runs,
