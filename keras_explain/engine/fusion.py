@@ -74,7 +74,7 @@ class _Made(NamedTuple):
     """
 
     plan: _Plan
-    read: tuple[tf.Tensor, ...]
+    read: list[tf.Tensor]
     number: int
 
 
@@ -127,14 +127,21 @@ class Compilation:
         compiled = self._functions[key]
         return tf.cond(self._is_first, lambda: compiled(*tensors), otherwise)
 
-    def absorbing(self, plan: _Plan, tensors: Sequence[tf.Tensor]) -> Any:
+    def absorbing(
+        self, plan: _Plan, tensors: Sequence[tf.Tensor], absorbable: bool
+    ) -> Any:
         """Runs a plan, and what made its tensors where that is absorbable."""
         plan, read = self._widened(plan, tensors)
-        return self.call(plan, read, lambda: plan.run(*read)), plan, read
+        results = self.call(plan, read, lambda: plan.run(*read))
+        if absorbable:
+            for number, tensor in enumerate(_listed(results)):
+                self._absorbable[tensor.ref()] = _Made(plan, read, number)
+        return results
 
     def _widened(
         self, plan: _Plan, tensors: Sequence[tf.Tensor]
     ) -> tuple[_Plan, list[tf.Tensor]]:
+        """A plan with what it absorbs, and the tensors that it reads."""
         read: list[tf.Tensor] = []
 
         def place(tensor: tf.Tensor) -> int:
@@ -145,24 +152,15 @@ class Compilation:
             return len(read) - 1
 
         sources: list[Any] = []
-        for waiting, tensor in zip(
-            range(len(tensors), 0, -1), map(self._summed, tensors), strict=True
-        ):
-            made = self._absorbable.get(_key(tensor))
-            room = MOST_READ - len(read) - waiting + 1
+        for number, tensor in enumerate(map(self._summed, tensors), 1):
+            made = self._absorbable.get(tensor.ref())
+            room = MOST_READ - len(read) - (len(tensors) - number)
             if made is None or len(made.read) > room:
                 sources.append(place(tensor))
                 continue
             places = [place(t) for t in made.read]
             sources.append((made.plan.moved(places), made.number))
         return plan._replace(sources=tuple(sources)), read
-
-    def keep(
-        self, results: Any, plan: _Plan, read: Sequence[tf.Tensor]
-    ) -> None:
-        """Lets the results of a pass be absorbed by later ones."""
-        for number, tensor in enumerate(_listed(results)):
-            self._absorbable[_key(tensor)] = _Made(plan, tuple(read), number)
 
     def _summed(self, tensor: tf.Tensor) -> tf.Tensor:
         """The tensor; a sum of what is absorbable as one pass of its own.
@@ -171,21 +169,19 @@ class Compilation:
         passes will read the sum: it is written once, and not absorbed.
         """
         parts = _parts(tensor)
-        known = [part for part in parts if _key(part) in self._absorbable]
-        if len(parts) == 1 or not known:
+        if not any(part.ref() in self._absorbable for part in parts):
             return tensor
-        key = _key(tensor)
-        if key not in self._sums:
-            self._sums[key], *_ = self.absorbing(_plan(_sum, parts, {}), parts)
-        return self._sums[key]
+        if tensor.ref() not in self._sums:
+            plan = _plan(_sum, parts, {})
+            self._sums[tensor.ref()] = self.absorbing(plan, parts, False)
+        return self._sums[tensor.ref()]
 
     def origins(self, tensor: tf.Tensor) -> list[tf.Tensor]:
         """See `origins`."""
-        made = self._absorbable.get(_key(tensor))
+        made = self._absorbable.get(tensor.ref())
         if made is not None:
-            return list(made.read)
-        parts = [part for part in _parts(tensor) if part is not tensor]
-        found = [origin for part in parts for origin in self.origins(part)]
+            return made.read
+        found = [o for part in _parts(tensor) for o in self.origins(part)]
         return found or [tensor]
 
     def pays(self, tensors: Sequence[tf.Tensor]) -> bool:
@@ -226,10 +222,7 @@ def in_one_pass(
     plan = _plan(function, tensors, options)
     if otherwise is not None:
         return compilation.call(plan, tensors, otherwise)
-    results, plan, read = compilation.absorbing(plan, tensors)
-    if absorbable:
-        compilation.keep(results, plan, read)
-    return results
+    return compilation.absorbing(plan, tensors, absorbable)
 
 
 def origins(tensor: tf.Tensor) -> list[tf.Tensor]:
@@ -242,9 +235,9 @@ def origins(tensor: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _parts(gradient: tf.Tensor) -> list[tf.Tensor]:
-    """What TensorFlow added up to a gradient; itself if it is no sum."""
+    """What TensorFlow added up to a gradient; nothing if it is no sum."""
     summed = tf.is_symbolic_tensor(gradient) and gradient.op.type == "AddN"
-    return list(gradient.op.inputs) if summed else [gradient]
+    return list(gradient.op.inputs) if summed else []
 
 
 def _plan(
@@ -256,10 +249,6 @@ def _plan(
 
 def _sum(*parts: tf.Tensor) -> tf.Tensor:
     return tf.add_n(parts)
-
-
-def _key(tensor: tf.Tensor) -> Any:
-    return tensor.ref()
 
 
 def _listed(results: Any) -> Sequence[tf.Tensor]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_explain.engine.folding import Fold, affine
-from keras_explain.engine.fusion import in_one_pass, origins
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap, linear_maps
 from keras_explain.engine.relevance import (
     Shares,
@@ -179,7 +179,7 @@ class _Division:
 
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
-        weights = Weights(self.linear, [inside])
+        weights = Weights(self.linear, inside)
         composed = self.rule.composed and self.linear.takes_bias
         if composed and x.dtype == tf.float32:
             totals = [
@@ -266,8 +266,8 @@ class _Division:
         upstream: tf.Tensor,
     ) -> Shares:
         given = tf.cast(upstream, tf.float32)
-        weights = Weights(self.linear, origins(upstream))
         x = later(x, upstream)
+        weights = Weights(self.linear, x)
         groups = [(g, self._parts(weights, g, x)) for g in self.groups]
         lost: list[tf.Tensor] = []
         if smaller is None:

@@ -8,7 +8,7 @@ dense layer, which can be larger than all activations, block by block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -26,14 +26,14 @@ class Weights:
 
     Args:
         linear: The map.
-        after: Weights are not made before these tensors are there.
+        after: Weights are not made before this tensor is there.
     """
 
-    def __init__(self, linear: LinearMap, after: Sequence[tf.Tensor]):
+    def __init__(self, linear: LinearMap, after: tf.Tensor):
         self.linear = linear
         self._after = after
         self._kernels: dict[Modifier, tf.Tensor] = {}
-        with tf.control_dependencies(after):
+        with tf.control_dependencies([after]):
             self.bias = linear.folded_bias()
             self._scale = linear.scale()
 
@@ -86,7 +86,7 @@ class Weights:
     def _kernel(self, modifier: Modifier) -> tf.Tensor:
         """The modified kernel, with the scale folded in."""
         if modifier not in self._kernels:
-            with tf.control_dependencies(self._after):
+            with tf.control_dependencies([self._after]):
                 self._kernels[modifier] = self._made(modifier)
         return self._kernels[modifier]
 
@@ -122,11 +122,9 @@ class Weights:
         for first in range(0, rows, size):
             part = slice(first, min(first + size, rows))
 
-            def made(
-                after: Sequence[tf.Tensor], part: slice = part
-            ) -> tf.Tensor:
+            def made(after: tf.Tensor, part: slice = part) -> tf.Tensor:
                 # One after the other, so that there is one at a time.
-                with tf.control_dependencies(after):
+                with tf.control_dependencies([after]):
                     block = kernel[part]
                     if self._scale is not None:
                         block *= self._scale
@@ -137,20 +135,20 @@ class Weights:
     def _sum_of_blocks(
         self, x: tf.Tensor, modifier: Modifier, bias: tf.Tensor | None
     ) -> tf.Tensor:
-        z, after = None, self._after
+        z, last = None, self._after
         for part, made in self._blocks(modifier):
-            found = tf.tensordot(x[..., part], made(after), 1)
-            z, after = found if z is None else z + found, [found]
+            last = tf.tensordot(x[..., part], made(last), 1)
+            z = last if z is None else z + last
         return z if bias is None else z + bias
 
     def _back_in_blocks(
         self, modifier: Modifier, given: tf.Tensor
     ) -> tf.Tensor:
-        found = [given]
+        found, last = [], given
         for _, made in self._blocks(modifier):
-            kernel = made(found[-1:])
-            found.append(tf.tensordot(given, kernel, [[-1], [1]]))
-        return tf.concat(found[1:], -1)
+            last = tf.tensordot(given, made(last), [[-1], [1]])
+            found.append(last)
+        return tf.concat(found, -1)
 
 
 def _scaled(z: tf.Tensor, *vectors: tf.Tensor, relu: bool) -> tf.Tensor:

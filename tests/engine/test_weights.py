@@ -48,7 +48,7 @@ def test_dense(name, shape, scaled, block, monkeypatch):
 
     @tf.function
     def found(x, given):
-        work = Weights(linear, [x])
+        work = Weights(linear, x)
         again = work.run(x, modifier, work.bias, relu=True)
         return again, work.run(x, modifier, None), work.pull(x, modifier, given)
 
@@ -72,7 +72,7 @@ def test_no_copy_of_a_large_kernel_is_made(monkeypatch):
 
     @tf.function
     def found(x):
-        work = Weights(linear, [x])
+        work = Weights(linear, x)
         y = work.run(x, positive, None)
         return work.pull(x, positive, y)
 
@@ -95,7 +95,7 @@ def test_the_scale_goes_where_there_is_less_of_it(size):
 
     @tf.function
     def found(x):
-        work = Weights(linear, [x])
+        work = Weights(linear, x)
         z = work.run(x, same, work.bias)
         return z, work.pull(x, same, z)
 
