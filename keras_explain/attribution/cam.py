@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from keras_explain.attribution.class_activation import (
-    ClassActivationMap,
+    GradientActivationMap,
     spatial_axes,
     weighted_sum,
 )
@@ -22,7 +22,7 @@ _COST = "1 forward, and the gradient behind the layer"
     cost=_COST,
     needs="a feature map",
 )
-class GradCAM(ClassActivationMap):
+class GradCAM(GradientActivationMap):
     """The feature map, its channels weighted by their mean gradient.
 
     Use it first: it is cheap, hard to fool and shows the region that speaks
@@ -74,7 +74,7 @@ class GradCAM(ClassActivationMap):
     cost=_COST,
     needs="a feature map",
 )
-class GradCAMPlusPlus(ClassActivationMap):
+class GradCAMPlusPlus(GradientActivationMap):
     """Grad-CAM that gives each position of a channel a weight of its own.
 
     Use it where a class appears several times in a picture. Costs as
@@ -127,7 +127,7 @@ class GradCAMPlusPlus(ClassActivationMap):
     cost=_COST,
     needs="a feature map",
 )
-class HiResCAM(ClassActivationMap):
+class HiResCAM(GradientActivationMap):
     """The feature map times its gradient, position by position.
 
     Use it where it matters that the map shows what the model used: on a
@@ -168,7 +168,7 @@ class HiResCAM(ClassActivationMap):
     cost=_COST,
     needs="a feature map",
 )
-class XGradCAM(ClassActivationMap):
+class XGradCAM(GradientActivationMap):
     """Grad-CAM with gradients averaged where the channel is active.
 
     Use it in place of Grad-CAM where its axioms of sensitivity and
@@ -210,7 +210,7 @@ class XGradCAM(ClassActivationMap):
     cost=_COST,
     needs="a feature map",
 )
-class LayerCAM(ClassActivationMap):
+class LayerCAM(GradientActivationMap):
     """The feature map weighted by its positive gradient at each position.
 
     Use it on earlier layers, where Grad-CAM's mean washes out: the maps
@@ -247,7 +247,7 @@ class LayerCAM(ClassActivationMap):
     cost=_COST,
     needs="a feature map",
 )
-class ElementwiseGradCAM(ClassActivationMap):
+class ElementwiseGradCAM(GradientActivationMap):
     """The positive part of feature map times gradient, summed over channels.
 
     Use it as HiResCAM where only evidence for the class is to be seen: what

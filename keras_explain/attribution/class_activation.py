@@ -18,7 +18,11 @@ PLACEMENTS = ("receptive_field", "grid")
 
 
 class ClassActivationMap(Explainer):
-    """Combines the channels of a feature map into one map of the input."""
+    """Combines the channels of a feature map into one map of the input.
+
+    What is made of the layer a method defines in `_attribute`, and lays it on
+    the input with `_to_inputs`.
+    """
 
     signed = False
 
@@ -67,12 +71,6 @@ class ClassActivationMap(Explainer):
             )
         return found
 
-    def _attribute(self, function: ScoreFunction) -> Attribution:
-        at = function.differentiate()
-        activation = tf.cast(at.point, tf.float32)
-        maps = self._combine(activation, at.gradient)
-        return Attribution(self._to_inputs(maps, function), at)
-
     def _to_inputs(self, maps: tf.Tensor, function: ScoreFunction) -> tf.Tensor:
         """Lays `(batch, *spatial)` maps on the spatial axes of the input."""
         like = spatial_input(function.inputs, maps.shape.rank - 1)
@@ -87,6 +85,16 @@ class ClassActivationMap(Explainer):
             seen = receptive_fields(function.graph, function.call, sizes)
         grids = seen and [(axis.center, axis.spacing) for axis in seen]
         return resize(maps, sizes, grids)
+
+
+class GradientActivationMap(ClassActivationMap):
+    """A map made of a feature map and its gradient."""
+
+    def _attribute(self, function: ScoreFunction) -> Attribution:
+        at = function.differentiate()
+        activation = tf.cast(at.point, tf.float32)
+        maps = self._combine(activation, at.gradient)
+        return Attribution(self._to_inputs(maps, function), at)
 
     def _combine(self, a: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
         """The mathematics: `(batch, *spatial, channels)` twice to a map."""

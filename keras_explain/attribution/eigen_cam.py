@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_explain.attribution.class_activation import (
     ClassActivationMap,
+    GradientActivationMap,
 )
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.explainer import Attribution
@@ -113,7 +114,7 @@ class EigenCAM(ClassActivationMap):
     cost="1 forward, and the gradient behind the layer",
     needs="a feature map",
 )
-class EigenGradCAM(ClassActivationMap):
+class EigenGradCAM(GradientActivationMap):
     """The first principal component of feature map times gradient.
 
     Use it as Eigen-CAM where the class is to matter. Costs as `GradCAM` and
