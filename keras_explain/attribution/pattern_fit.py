@@ -126,7 +126,7 @@ class PatternExplainer(RelevanceExplainer):
 
     def _collector(self, inputs: Any) -> tuple[Callable, Graph]:
         """The compiled function that returns the means over a batch."""
-        specs = self._spec(inputs, tf.nest.flatten(inputs))
+        specs = self._compiled_for.of(inputs)
         graph = record(self.model, specs)
         key = repr(specs), id(graph)
         if key in self._collectors:

@@ -19,6 +19,7 @@ from keras_explain.engine.interception import TRACE_LOCK
 from keras_explain.engine.recording import record
 from keras_explain.engine.rules import Rule
 from keras_explain.engine.score import Evaluation, ScoreFunction
+from keras_explain.engine.shapes import Shapes
 from keras_explain.engine.targets import Target
 
 # Compiled functions that an explainer keeps: one for each kind of input and of
@@ -84,6 +85,8 @@ class Explainer:
     # Whether negative attributions speak against the target; without them a
     # picture needs one color only.
     signed = True
+    # Whether inputs of each size have a trace of their own.
+    each_size = False
     # Whether the completeness error takes time; then only `explain` finds it.
     delta_costs = False
 
@@ -94,7 +97,7 @@ class Explainer:
         # With what is part of the key by identity, to keep it from being
         # taken for something new.
         self._functions: dict[Any, tuple] = {}
-        self._specs: dict[Any, list[tf.TensorSpec]] = {}
+        self._compiled_for = Shapes(self.each_size)
         self._probabilities: bool | None = None
 
     # What follows is Python that traces; converting it would only be slow.
@@ -207,6 +210,12 @@ class Explainer:
         """Tensors of this batch beyond its inputs, such as a baseline."""
         return {}
 
+    def _kept(
+        self, specs: Any, graph: Graph, target: Target, extra: dict[str, Any]
+    ) -> dict[str, Any]:
+        """More of them, which are computed and kept from call to call."""
+        return {}
+
     def _check(self, notes: dict[str, tf.Tensor]) -> None:
         """Raises or warns about what the computation noticed."""
 
@@ -231,7 +240,7 @@ class Explainer:
         checks.check_built(self.model)
         inputs = checks.standardize(self.model, inputs)
         flat = tf.nest.flatten(inputs)
-        specs = self._spec(inputs, flat)
+        specs = self._compiled_for.of(inputs)
         with tf.init_scope():
             graph = record(self.model, specs)
         batch = flat[0].shape[0]
@@ -240,6 +249,7 @@ class Explainer:
         number = tf.shape(flat[0])[0] if batch is None else batch
         parameters = target.arguments(number, graph)
         extra = self._extra(inputs, rows, graph)
+        extra |= self._kept(specs, graph, target, extra)
         arguments = (inputs, parameters, extra)
         function = self._compiled(arguments, specs, graph, target, wanted)
         results = function(*tf.nest.flatten(arguments))
@@ -273,26 +283,6 @@ class Explainer:
                 "them cannot be seen: the log probability is explained in "
                 "place of the logit. End the model in a softmax layer or op."
             )
-
-    def _spec(self, inputs: Any, flat: list[tf.Tensor]) -> Any:
-        """The shapes to compile for: the first seen, then ever more open."""
-        key = (
-            str(tf.nest.map_structure(lambda t: t.dtype.name, inputs)),
-            tuple(t.shape.rank for t in flat),
-        )
-        known = self._specs.get(key)
-        shapes = [[None, *t.shape[1:]] for t in flat]
-        if known:
-            shapes = [
-                [a if a == b else None for a, b in zip(s, spec.shape)]  # noqa: B905
-                for s, spec in zip(shapes, known, strict=True)
-            ]
-        found = [
-            tf.TensorSpec(shape, t.dtype)
-            for shape, t in zip(shapes, flat, strict=True)
-        ]
-        self._specs[key] = found
-        return tf.nest.pack_sequence_as(inputs, found)
 
     def _compiled(
         self,

@@ -156,6 +156,7 @@ class LearnedMask(Explainer):
     """A mask that is optimized for each sample."""
 
     signed = False
+    each_size = True  # the form of a mask depends on it
     # A dataclass of what is rarely changed.
     settings: Any
 
@@ -164,9 +165,3 @@ class LearnedMask(Explainer):
             **super().get_config(),
             "settings": dataclasses.asdict(self.settings),
         }
-
-    def _spec(self, inputs: Any, flat: list[tf.Tensor]) -> Any:
-        # The form of a mask depends on the size of the inputs: each size has
-        # a trace of its own.
-        specs = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in flat]
-        return tf.nest.pack_sequence_as(inputs, specs)
