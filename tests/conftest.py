@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+
+# The allocator that counts what it hands out, which TensorFlow takes by itself
+# only where it takes the kernels of oneDNN.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
 import keras
 import pytest

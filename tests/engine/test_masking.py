@@ -122,7 +122,8 @@ def test_scores_under_masks(layer, batch_size, tmp_path):
     scores = found.details["scores"]
     assert scores.shape == (2, 7)
     np.testing.assert_allclose(scores[:, 2], found.scores, rtol=1e-5)
-    np.testing.assert_array_equal(scores[:, :3], scores[:, 3:6])
+    # Of equal rows, which may lie at other places of a chunk.
+    np.testing.assert_allclose(scores[:, :3], scores[:, 3:6], rtol=1e-6)
     if layer is None:
         x = specimen.inputs.copy()
         mean = x.mean((1, 2), keepdims=True)
