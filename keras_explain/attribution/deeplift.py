@@ -16,14 +16,20 @@ from keras_explain.attribution.background import (
 from keras_explain.attribution.differences import (
     Difference,
     DifferenceExplainer,
+    Known,
     differences,
+    run_of_reference,
+    stands_alone,
 )
+from keras_explain.attribution.kept_reference import KeptReference
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.catalogue import register
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.graph import Graph
+from keras_explain.engine.kept_part import pays
 from keras_explain.engine.score import ScoreFunction
+from keras_explain.engine.targets import Target
 from keras_explain.rules.reveal_cancel import check_rule
 
 _each = tf.nest.map_structure
@@ -44,7 +50,8 @@ class DeepLIFT(DifferenceExplainer):
     reference. They sum to the score of the input minus the score of the
     reference; `Explanation.delta` is what is missing. Costs a forward pass
     more than a gradient, and next to nothing more if the reference is the
-    same for all samples.
+    same for all samples: what the model makes of it is kept from call to
+    call, activations of one sample, until a weight changes.
 
         contribution = (x - r) m
 
@@ -103,6 +110,8 @@ class DeepLIFT(DifferenceExplainer):
         super().__init__(model, layer=layer)
         self.baseline = baseline
         self.rule = check_rule(rule)
+        self._run_kept: KeptReference | None = None
+        self._run_key: Any = None
 
     def _extra(
         self, inputs: Any, rows: slice | None, graph: Graph
@@ -115,14 +124,59 @@ class DeepLIFT(DifferenceExplainer):
             return {"reference": _fitted(baseline, first, None)}
         return {"references": _fitted(baseline, inputs, rows)}
 
+    def _kept(
+        self, specs: Any, graph: Graph, target: Target, extra: dict[str, Any]
+    ) -> dict[str, Any]:
+        if "reference" not in extra or not tf.executing_eagerly():
+            return {}
+        reference, layers = extra["reference"], list(target.layers())
+        key = (repr(specs), id(graph), layers, self._probabilities)
+        if key != self._run_key:
+            self._run_key = key
+            self._run_kept = None
+            if self._keeps(specs, graph):
+                self._run_kept = self._kept_reference(graph, target, reference)
+        if self._run_kept is None:
+            return {}
+        return {"known": self._run_kept.tensors(reference)}
+
+    def _keeps(self, specs: Any, graph: Graph) -> bool:
+        """Whether a run on the reference is to be kept between calls."""
+        flat = tf.nest.flatten(specs)
+        return (
+            all(s.dtype.is_floating for s in flat)
+            and all(s.shape[1:].is_fully_defined() for s in flat)
+            and stands_alone(graph, self._call(graph))
+            and pays(self.model, graph)
+        )
+
+    def _kept_reference(
+        self, graph: Graph, target: Target, reference: Any
+    ) -> KeptReference | None:
+        def run(reference: Any) -> Known:
+            function = ScoreFunction(
+                model=self.model,
+                graph=graph,
+                inputs=reference,
+                target=target,
+                parameters=[],
+                probabilities=bool(self._probabilities),
+            )
+            return run_of_reference(self._bind(function))
+
+        found = KeptReference(run, reference)
+        return found if found.can_be_kept else None
+
     def _attribute(self, function: ScoreFunction) -> Attribution:
-        shared = "reference" in function.extra
+        extra, known = function.extra, None
+        shared = "reference" in extra
         if shared:  # said where it can be seen without running
-            one = function.extra["reference"]
-            reference = _each(_one_row, one)
+            reference = _each(_one_row, extra["reference"])
         else:
-            reference = function.extra["references"]
-        found = differences(function, reference, shared)
+            reference = extra["references"]
+        if "known" in extra and self._run_kept is not None:
+            known = self._run_kept.known(extra["known"])
+        found = differences(function, reference, shared, known)
         return self._finished(function, found)
 
 

@@ -18,8 +18,8 @@ from keras_explain.engine.sampling import largest, total
 from keras_explain.engine.score import Evaluation, ScoreFunction
 from keras_explain.engine.weight_check import WeightCheckingExplainer
 from keras_explain.rules.deeplift import is_affine
-from keras_explain.rules.differences import References
-from keras_explain.rules.endings import Ending
+from keras_explain.rules.differences import Key, Observed, References
+from keras_explain.rules.endings import Ending, looked_at
 from keras_explain.rules.reveal_cancel import deeplift_composite
 
 _each = tf.nest.map_structure
@@ -43,6 +43,20 @@ class Difference(NamedTuple):
     at: Evaluation
     start: tf.Tensor
     distance: tf.Tensor
+
+
+class Known(NamedTuple):
+    """What a run on the reference made.
+
+    Attributes:
+        seen: What rules read of it, by call.
+        before: What the target looks at, see `rules.endings`.
+        point: The reference, or the layer's output on it.
+    """
+
+    seen: dict[Key, Observed]
+    before: list[tf.Tensor]
+    point: Any
 
 
 class DifferenceExplainer(WeightCheckingExplainer):
@@ -107,7 +121,10 @@ class DifferenceExplainer(WeightCheckingExplainer):
 
 
 def differences(
-    function: ScoreFunction, reference: Any, shared: bool
+    function: ScoreFunction,
+    reference: Any,
+    shared: bool,
+    known: Known | None = None,
 ) -> Difference:
     """Divides the difference of the scores among the values of the point.
 
@@ -115,12 +132,13 @@ def differences(
         function: What is explained, with the rules of DeepLIFT.
         reference: Inputs that count as "nothing there".
         shared: Whether they have one row for the whole batch.
+        known: What a run on them has made, if there was one.
     """
     graph, call = function.graph, function.call
     if call is None:
         shared = _in_floats(function.inputs) and shared
         reference = _each(_kept_integers, function.inputs, reference)
-    alone = call is None or _is_bottleneck(graph, call)
+    alone = stands_alone(graph, call)
     references = References(shared and alone)
     ending = Ending(function, references)
     main = dataclasses.replace(
@@ -128,25 +146,44 @@ def differences(
         ending=ending.of_inputs,
     )  # fmt: skip
     at = main.evaluate()
-    other = dataclasses.replace(
-        function.settled(at.indices), rules=_observing(function, references),
-        ending=ending.of_reference,
-    )  # fmt: skip
-    if alone:
-        start = other.at(reference).evaluate()
-    else:
-        # Something passes the layer by, a mask of tokens perhaps: it stays
-        # what it is for the inputs, and only the layer changes.
-        point = function.seen_from(call, {}).at(reference).value()
-        rows = References(shared)
-        start = other.evaluate(_each(rows.full, point, at.point))
+    if known is None:
+        point = None
+        if not alone:
+            # Something passes the layer by, a mask of tokens perhaps: it
+            # stays what it is for the inputs, and only the layer changes.
+            point = function.seen_from(call, {}).at(reference).value()
+            point = _each(References(shared).full, point, at.point)
+        other = function.at(reference) if alone else function
+        known = run_of_reference(other, point)
+    references.seen.update(known.seen)
+    start = ending.against(known.before)
     gradient = main.differentiated(at).gradient
     away = _each(
         lambda x, r: _float(x) - _float(references.like(r, x)),
-        at.point, start.point,
+        at.point, known.point,
     )  # fmt: skip
     values = _each(tf.multiply, gradient, away)
-    return Difference(values, at, start.score, largest(away))
+    return Difference(values, at, start, largest(away))
+
+
+def run_of_reference(function: ScoreFunction, point: Any = None) -> Known:
+    """Runs a model on a reference, and keeps what rules will read.
+
+    Args:
+        function: What is explained, at the reference.
+        point: What takes the place of the layer's output there.
+    """
+    kept: dict[Key, Any] = {}
+    held = {
+        key: rule
+        for key, rule in function.rules.items()
+        if hasattr(rule, "observing")
+    }
+    rules = {key: rule.observing(kept) for key, rule in held.items()}
+    observing = dataclasses.replace(function, rules=rules)
+    before, point = looked_at(observing, point)
+    seen = {key: held[key].observed(kept) for key in kept}
+    return Known(seen, before, point)
 
 
 def check_distance(notes: dict[str, tf.Tensor]) -> None:
@@ -186,16 +223,10 @@ def _against(function: ScoreFunction, references: References) -> dict:
     }
 
 
-def _observing(function: ScoreFunction, references: References) -> dict:
-    return {
-        key: rule.observing(references)
-        for key, rule in function.rules.items()
-        if hasattr(rule, "observing")
-    }
-
-
-def _is_bottleneck(graph: Graph, call: Call) -> bool:
+def stands_alone(graph: Graph, call: Call | None) -> bool:
     """Whether all that comes behind a call depends on the inputs through it."""
+    if call is None:
+        return True
     behind = graph.behind(call)
     inside = behind | {call.index}
     return all(

@@ -124,12 +124,24 @@ class _RescaleReLU(DifferenceRule):
     """
 
     early = True
+    reads_output = False  # ReLUs are cheaper to compute again than to read
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
+
+        if step.kept.shared:  # what is not absorbed has an alternative
+            return [
+                in_one_pass(
+                    _rescaled,
+                    upstream,
+                    x,
+                    r,
+                    otherwise=lambda: _rescaled(upstream, x, r),
+                )  # fmt: skip
+            ]
         slope = in_one_pass(
-            _rescaled, x, r,
-            otherwise=lambda: _slope(x, r, step.output, step.reference),
+            _slope_of, x, r,
+            otherwise=lambda: _slope(x, r, step.output, tf.nn.relu(r)),
         )  # fmt: skip
         return [upstream * slope]
 
@@ -140,9 +152,12 @@ def _slope(
     return (y + y0) / (tf.abs(x) + (tf.abs(r) + _TINY))
 
 
-def _rescaled(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
-    # ReLUs are cheaper to compute again than to read.
+def _slope_of(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
     return _slope(x, r, tf.nn.relu(x), tf.nn.relu(r))
+
+
+def _rescaled(upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
+    return upstream * _slope_of(x, r)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,11 +42,11 @@ class Observed(NamedTuple):
 
     Attributes:
         inputs: Its arguments in floats.
-        output: Its first output.
+        output: Its first output in floats; `None` if no rule reads it.
     """
 
     inputs: list[tf.Tensor]
-    output: tf.Tensor
+    output: tf.Tensor | None
 
 
 class References:
@@ -56,20 +56,16 @@ class References:
         shared: Whether one row stands for the whole batch.
 
     Attributes:
-        kept: What was observed, as `engine.rules.Observe` keeps it.
+        seen: What was observed. Rules look it up on the way back: the run on
+            the reference may come after the one on the inputs.
         functions: Nonlinearities of the run on the inputs, for rules that
             act on the layer before.
     """
 
     def __init__(self, shared: bool):
         self.shared = shared
-        self.kept: dict[Key, tuple[tuple, dict[str, Any], Any]] = {}
+        self.seen: dict[Key, Observed] = {}
         self.functions: dict[Key, Callable] = {}
-
-    def seen(self, key: Key) -> Observed:
-        """Returns what a call was given and made."""
-        args, kwargs, outputs = self.kept[key]
-        return Observed(floats((args, kwargs)), floats(outputs)[0])
 
     def like(self, reference: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Returns a reference such that it broadcasts to `x`."""
@@ -114,7 +110,8 @@ class Step(NamedTuple):
     Attributes:
         inputs: Its arguments in the run on the inputs.
         references: Those in the other run; they broadcast to the inputs.
-        output, reference: What the call made in either.
+        output, reference: What the call made in either; the reference is
+            `None` if the rule does not read it.
         at: The call in the run on the inputs, in its own number format.
         kept: Where references come from.
     """
@@ -122,7 +119,7 @@ class Step(NamedTuple):
     inputs: list[tf.Tensor]
     references: list[tf.Tensor]
     output: tf.Tensor
-    reference: tf.Tensor
+    reference: tf.Tensor | None
     at: Division
     kept: References
 
@@ -134,6 +131,8 @@ class DifferenceRule:
     reads = ""
     # Whether it makes a factor that can be had before the way back.
     early = False
+    # Whether it reads what the call made of the reference.
+    reads_output = True
 
     def prepared(self, place: Place) -> Any:
         return held(self, place)
@@ -160,10 +159,12 @@ class Held(ReadyRule):
     Attributes:
         key: Of the call.
         against: Returns what stands there in the run on the inputs.
+        reads_output: Whether it reads what the call made of the reference.
     """
 
     key: Key
     against: Callable[[References], Rule]
+    reads_output: bool = True
 
     def apply(
         self,
@@ -174,9 +175,19 @@ class Held(ReadyRule):
     ) -> Any:
         return function(*args, **kwargs)  # for a run that asks for scores
 
-    def observing(self, references: References) -> Observe:
-        """Returns what stands there in the run on the reference."""
-        return Observe(references.kept, self.key)
+    def observing(self, kept: dict[Key, Any]) -> Observe:
+        """Returns what stands there in the run on the reference.
+
+        Args:
+            kept: Where it writes to, see `observed`.
+        """
+        return Observe(kept, self.key)
+
+    def observed(self, kept: dict[Key, Any]) -> Observed:
+        """Returns what the rule reads of what was kept."""
+        args, kwargs, outputs = kept[self.key]
+        made = floats(outputs) if self.reads_output else []
+        return Observed(floats((args, kwargs)), made[0] if made else None)
 
 
 def held(rule: DifferenceRule, place: Place) -> Held:
@@ -186,7 +197,7 @@ def held(rule: DifferenceRule, place: Place) -> Held:
     def against(references: References) -> Rule:
         return PlacedTensorRule(_Against(rule, key, references), signals)
 
-    return Held(key, against)
+    return Held(key, against, rule.reads_output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,10 +207,10 @@ class _Against(TensorRule):
     kept: References
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        # References are looked up on the way back: the run on them may come
-        # after the one on the inputs.
-        seen = self.kept.seen(self.key)
-        early = self.rule.early
+        seen = self.kept.seen[self.key]
+        # One row of a reference is there in any case, and a factor would
+        # be one tensor more.
+        early = self.rule.early and not self.kept.shared
         inputs = [
             tf.cast(x, tf.float32) if early else later(x, relevance)
             for x in at.inputs
@@ -209,7 +220,10 @@ class _Against(TensorRule):
             for r, x in zip(seen.inputs, inputs, strict=True)
         ]
         output = tf.cast(at.output, tf.float32)
-        reference = tf.cast(self.kept.like(seen.output, output), tf.float32)
+        reference = None
+        if seen.output is not None:
+            like = self.kept.like(seen.output, output)
+            reference = tf.cast(like, tf.float32)
         step = Step(inputs, references, output, reference, at, self.kept)
         return Shares(self.rule.multiply(step, tf.cast(relevance, tf.float32)))
 

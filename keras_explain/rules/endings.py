@@ -7,6 +7,9 @@ to be divided as at any nonlinearity.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, cast
+
 import tensorflow as tf
 
 from keras_explain.engine.class_target import Class, find_output
@@ -24,11 +27,15 @@ _NEAR = 3e-3
 
 
 class Ending:
-    """Scores both runs; that of the reference may come later.
+    """Scores both runs, that on the reference after the one on the inputs.
 
     Args:
         function: What is explained.
         references: Says whether one row stands for the batch.
+
+    Attributes:
+        before: What the target looks at in the run on the reference, as
+            `looked_at` returns it, with a row for each sample.
     """
 
     def __init__(self, function: ScoreFunction, references: References):
@@ -37,12 +44,19 @@ class Ending:
         self.parameters = function.parameters
         self.references = references
         self.before: list[tf.Tensor] = []
+        self._view: View | None = None
 
     def of_reference(self, target: Target, view: View) -> tf.Tensor:
-        """The score of each sample's class on the reference."""
-        tensors = [self._rows(t) for t in _tensors(view)]
-        self.before = [cut(t) for t in tensors]
-        return self._score(target, view, tensors)
+        """The score of each sample's class, for a run on the reference."""
+        rows = [self._rows(t) for t in _tensors(view)]
+        return self._score(target, view, rows)
+
+    def against(self, before: list[tf.Tensor]) -> tf.Tensor:
+        """Sets `before`, and returns the score of each sample's class on it."""
+        self.before = [self._rows(t) for t in before]
+        view = cast(View, self._view)
+        found = _with(view, self.before, self.parameters)
+        return self.function.target.score(found)
 
     def of_inputs(self, target: Target, view: View) -> tf.Tensor:
         """The score on the inputs, whose gradient is its multipliers."""
@@ -51,6 +65,7 @@ class Ending:
             if kind in ("softmax", "sigmoid") and output is not before:
                 tensors[2 * k] = self._head(kind, output, before, k)
         score = self._score(target, view, tensors)
+        self._view = view
         self.parameters = self.function.settled(view.indices).parameters
         kinds = [kind for kind, _, _ in view.outputs]
         if all(_is_linear(leaf, view, kinds) for leaf in target.leaves()):
@@ -103,6 +118,20 @@ class Ending:
         rows = tf.tile(tensor, [times] + [1] * (tensor.shape.rank - 1))
         rows.set_shape([None, *tensor.shape[1:]])
         return rows
+
+
+def looked_at(
+    function: ScoreFunction, point: Any = None
+) -> tuple[list[tf.Tensor], Any]:
+    """Runs a model; returns what a target may look at, and the point."""
+    found: list[tf.Tensor] = []
+
+    def look(_: Target, view: View) -> tf.Tensor:
+        found.extend(cut(t) for t in _tensors(view))
+        return tf.zeros([])
+
+    run = dataclasses.replace(function, ending=look).evaluate(point)
+    return found, run.point
 
 
 def _tensors(view: View) -> list[tf.Tensor]:

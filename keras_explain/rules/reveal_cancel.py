@@ -227,7 +227,7 @@ class _PlacedReveal(ReadyRule):
         """Multipliers of the layer's input."""
         kept, linear = self.references, self.pair.linear.key
         x = cut(x)
-        reference = tf.cast(kept.seen(linear).inputs[0], tf.float32)
+        reference = tf.cast(kept.seen[linear].inputs[0], tf.float32)
         inner, before = x, reference
         for linear_map in maps[:-1]:  # of a separable convolution
             inner, before = (
@@ -235,7 +235,7 @@ class _PlacedReveal(ReadyRule):
                 for t in (inner, before)
             )
         f = kept.functions[self.pair.activation.key]
-        z0 = kept.seen(self.pair.activation.key).inputs[0]
+        z0 = kept.seen[self.pair.activation.key].inputs[0]
         parts = _Parts(maps[-1], inner - kept.like(before, inner))
         z0 = tf.cast(spread(kept.like(z0, parts.rise), parts.rise), tf.float32)
         up, down = parts.multipliers(f, z0)
