@@ -33,6 +33,9 @@ from keras_explain.engine.targets import Target
 from keras_explain.rules.reveal_cancel import check_rule
 
 _each = tf.nest.map_structure
+# Targets that look at other layers, and inputs of other sizes, have runs on the
+# reference of their own. So many are kept traced, and the results of one.
+_MOST_RUNS = 8
 
 
 @register(
@@ -110,8 +113,8 @@ class DeepLIFT(DifferenceExplainer):
         super().__init__(model, layer=layer)
         self.baseline = baseline
         self.rule = check_rule(rule)
-        self._run_kept: KeptReference | None = None
-        self._run_key: Any = None
+        # With the graph, that its identity is not another's.
+        self._runs: dict[Any, tuple[Graph, KeptReference | None]] = {}
 
     def _extra(
         self, inputs: Any, rows: slice | None, graph: Graph
@@ -129,16 +132,26 @@ class DeepLIFT(DifferenceExplainer):
     ) -> dict[str, Any]:
         if "reference" not in extra or not tf.executing_eagerly():
             return {}
-        reference, layers = extra["reference"], list(target.layers())
-        key = (repr(specs), id(graph), layers, self._probabilities)
-        if key != self._run_key:
-            self._run_key = key
-            self._run_kept = None
+        reference = extra["reference"]
+        key = self._run_key(graph, target, specs)
+        if key not in self._runs:
+            found = None
             if self._keeps(specs, graph):
-                self._run_kept = self._kept_reference(graph, target, reference)
-        if self._run_kept is None:
-            return {}
-        return {"known": self._run_kept.tensors(reference)}
+                found = self._kept_reference(graph, target, reference)
+            while len(self._runs) >= _MOST_RUNS:
+                self._runs.pop(next(iter(self._runs)))
+            self._runs[key] = graph, found
+        for other, (_, run) in list(self._runs.items()):
+            if run is not None and other != key:
+                run.forget()  # what one run takes is enough
+        _, run = self._runs[key]
+        return {} if run is None else {"known": run.tensors(reference)}
+
+    def _run_key(self, graph: Graph, target: Target, inputs: Any) -> Any:
+        """Calls of one key have runs on the reference of one structure."""
+        kinds = [(str(t.shape[1:]), t.dtype) for t in tf.nest.flatten(inputs)]
+        layers = tuple(target.layers())
+        return tuple(kinds), id(graph), layers, self._probabilities
 
     def _keeps(self, specs: Any, graph: Graph) -> bool:
         """Whether a run on the reference is to be kept between calls."""
@@ -174,8 +187,12 @@ class DeepLIFT(DifferenceExplainer):
             reference = _each(_one_row, extra["reference"])
         else:
             reference = extra["references"]
-        if "known" in extra and self._run_kept is not None:
-            known = self._run_kept.known(extra["known"])
+        if "known" in extra:
+            key = self._run_key(
+                function.graph, function.target, function.inputs
+            )
+            _, run = self._runs[key]
+            known = None if run is None else run.known(extra["known"])
         found = differences(function, reference, shared, known)
         return self._finished(function, found)
 

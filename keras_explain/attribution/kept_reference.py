@@ -38,6 +38,10 @@ class KeptReference:
         """Returns what the run makes of a reference, each tensor once."""
         return self._part.results(tf.nest.flatten(reference))
 
+    def forget(self) -> None:
+        """Lets the tensors go; they are made again when asked for."""
+        self._part.forget()
+
     def known(self, tensors: list[tf.Tensor]) -> Known:
         """Returns the run again, from what `tensors` has returned."""
         shaped = [

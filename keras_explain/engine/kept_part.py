@@ -9,6 +9,7 @@ look at it, where a layer with a kernel may use it thousands of times.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 
 import keras
@@ -73,6 +74,7 @@ class KeptPart:
             made = tf.function(self._fingerprints, autograph=False)
             self._look = made.get_concrete_function(*specs)
         self.depends_on_no_more = self._is_pure()
+        self._lock = threading.Lock()
         self._seen: bytes | None = None
         self._results: list[tf.Tensor] = []
 
@@ -92,11 +94,17 @@ class KeptPart:
     def results(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Returns what it makes of the tensors and the weights as they are."""
         seen = self._look(*tensors).numpy().tobytes()
-        if seen != self._seen:
-            self._results = []  # so that there are never two of them
-            self._results = list(self._function(*tensors))
-            self._seen = seen
-        return self._results
+        with self._lock:
+            if seen != self._seen:
+                self._results = []  # so that there are never two of them
+                self._results = list(self._function(*tensors))
+                self._seen = seen
+            return self._results
+
+    def forget(self) -> None:
+        """Lets the results go; they are computed again when asked for."""
+        with self._lock:
+            self._seen, self._results = None, []
 
     def _fingerprints(self, *tensors: tf.Tensor) -> tf.Tensor:
         """Eight bytes for all that is read."""

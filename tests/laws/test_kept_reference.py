@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -34,7 +36,10 @@ def pictures(number=3, size=SIZE):
 
 def kept(explainer):
     """The tensors that an explainer keeps."""
-    return explainer._run_kept._part._results
+    runs = [run for _, run in explainer._runs.values() if run is not None]
+    found = [run._part._results for run in runs if run._part._results]
+    assert len(found) <= 1
+    return found[0] if found else []
 
 
 def at_once(monkeypatch, model, x, target=None, **options):
@@ -43,7 +48,7 @@ def at_once(monkeypatch, model, x, target=None, **options):
         patch.setattr(deeplift, "pays", lambda *_: False)
         explainer = ke.DeepLIFT(model, **options)
         found = explainer.explain(x, target)
-    assert explainer._run_kept is None
+    assert not kept(explainer)
     return found
 
 
@@ -94,9 +99,32 @@ def test_one_run_serves_all_classes_and_batches():
 def test_targets_that_look_elsewhere_have_a_run_of_their_own(monkeypatch):
     model, x = network(), pictures()
     explainer = ke.DeepLIFT(model)
-    for target in (ke.Class(1), ke.Channel("sum", 4), ke.Channel("first", 2)):
+    for target in (ke.Class(1), ke.Channel("sum", 4), ke.Class(1)):
         found = explainer.explain(x, target)
         assert_close(found, at_once(monkeypatch, model, x, target))
+        assert kept(explainer)
+
+
+def test_threads_may_share_an_explainer(monkeypatch):
+    model, x = network(), pictures()
+    targets = [ke.Class(1), ke.Channel("sum", 4), ke.Channel("first", 2)] * 4
+    expected = [at_once(monkeypatch, model, x, t) for t in targets[:3]] * 4
+    explainer = ke.DeepLIFT(model)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda t: explainer.explain(x, t), targets))
+    for pair in zip(found, expected, strict=True):
+        assert_close(*pair)
+
+
+def test_few_runs_stay_traced(monkeypatch):
+    monkeypatch.setattr(deeplift, "_MOST_RUNS", 2)
+    model, x = network(), pictures()
+    explainer = ke.DeepLIFT(model)
+    for name in ("sum", "first", "norm", "last", "sum"):
+        target = ke.LayerActivation(name)
+        found = explainer.explain(x, target)
+        assert_close(found, at_once(monkeypatch, model, x, target))
+        assert len(explainer._runs) <= 2
 
 
 def test_what_rules_do_not_read_is_not_kept():
@@ -179,4 +207,4 @@ def test_what_draws_numbers_is_run_each_time():
     explainer = ke.DeepLIFT(model)
     found = explainer.explain(pictures(), 1)
     assert np.abs(found.delta).max() < 1e-4
-    assert explainer._run_kept is None
+    assert not kept(explainer)
