@@ -84,13 +84,20 @@ def repeated(function: Callable, times: int) -> Callable:
 def ratio(
     work: Callable, bound: Callable, x: tf.Tensor, rounds: int
 ) -> tuple[float, float]:
-    """Times two things in turn; returns the median ratio and its spread.
+    """Times two things in turn; returns the median ratio and its spread."""
+    return summary(timed(work, bound, x, rounds))
+
+
+def timed(
+    work: Callable, bound: Callable, x: tf.Tensor, rounds: int
+) -> list[tuple[float, float]]:
+    """Times two things in turn; returns the seconds of both for each round.
 
     In turn, so that what else the machine does hits both alike.
     """
     for function in (work, bound):
         function(x)
-    ratios = []
+    found = []
     for k in range(rounds):
         first, second = (work, bound) if k % 2 else (bound, work)
         times = {}
@@ -98,9 +105,24 @@ def ratio(
             start = time.perf_counter()
             _ready(function(x))
             times[function] = time.perf_counter() - start
-        ratios.append(times[work] / times[bound])
-    spread = statistics.quantiles(ratios, n=4) if rounds > 3 else [0, 0, 0]
-    return statistics.median(ratios), spread[2] - spread[0]
+        found.append((times[work], times[bound]))
+    return found
+
+
+def summary(times: list[tuple[float, float]]) -> tuple[float, float]:
+    """The median ratio of two times, and its spread between quartiles."""
+    ratios = [a / b for a, b in times]
+    quartiles = statistics.quantiles(ratios, n=4) if len(times) > 3 else [0] * 3
+    return statistics.median(ratios), quartiles[2] - quartiles[0]
+
+
+def fastest(times: list[tuple[float, float]]) -> float:
+    """The ratio of the shortest times: what a quiet machine would show.
+
+    Other work on a machine only ever adds time, and more of it to what waits
+    for memory than to what computes.
+    """
+    return min(a for a, _ in times) / min(b for _, b in times)
 
 
 def _ready(result: object) -> None:
