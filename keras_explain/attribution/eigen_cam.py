@@ -12,12 +12,17 @@ from keras_explain.engine.catalogue import register
 from keras_explain.engine.explainer import Attribution
 from keras_explain.engine.score import ScoreFunction
 
+# A mean of so small a part of what it is taken over is one of rounding.
+_ROUNDING = 1e-5
+
 
 def principal_component(a: tf.Tensor) -> tf.Tensor:
     """Projects each position on the first principal component.
 
     The sign is fixed by agreement with the mean over the channels: the
-    projection is larger where the mean is larger.
+    projection is larger where the mean is larger. Where that is the same
+    everywhere, as behind a layer normalization, the few places that stand out
+    are positive, and not the many that do not.
 
     Args:
         a: `(batch, *spatial, channels)`.
@@ -42,7 +47,12 @@ def principal_component(a: tf.Tensor) -> tf.Tensor:
         projection = _by_channels(centered)
     mean = tf.reduce_mean(centered, -1)
     agreement = tf.reduce_sum(projection * mean, 1, keepdims=True)
-    projection *= tf.where(agreement < 0, -1.0, 1.0)
+    size = tf.sqrt(tf.reduce_mean(centered**2, -1))
+    most = tf.reduce_sum(tf.abs(projection) * size, 1, keepdims=True)
+    skewness = tf.reduce_sum(projection**3, 1, keepdims=True)
+    rounding = tf.abs(agreement) < _ROUNDING * most
+    sign = tf.where(rounding, skewness, agreement)
+    projection *= tf.where(sign < 0, -1.0, 1.0)
     return tf.reshape(projection, tf.shape(a)[:-1])
 
 
@@ -76,7 +86,8 @@ class EigenCAM(ClassActivationMap):
 
     with `A` as a matrix of positions by channels and `v_1` its first right
     singular vector. The sign, which the decomposition leaves open, is that
-    which agrees with the mean over the channels.
+    which agrees with the mean over the channels; where all positions have the
+    same mean, that which makes the few places that stand out positive.
 
     Differs from the paper: the channels are centered first, so that the
     component is one of variance.

@@ -120,6 +120,23 @@ def test_principal_component_both_ways(shape):
     )
 
 
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3)])
+def test_principal_component_where_no_mean_tells_its_sign(shape):
+    """Behind a layer normalization every position has the same mean."""
+    noise = np.random.default_rng(0)
+    direction = noise.normal(size=12)
+    places = np.zeros((1, *shape))
+    places[0, 1, 1] = 5.0
+    a = places[..., None] * direction + 0.1 * noise.normal(size=(1, *shape, 12))
+    a -= a.mean(-1, keepdims=True)
+    for sign in (1, -1):
+        for error in 1e-7 * noise.normal(size=(6, *a.shape)):
+            rounded = tf.constant(sign * a + error, tf.float32)
+            found = np.asarray(principal_component(rounded))
+            assert np.unravel_index(found.argmax(), found.shape) == (0, 1, 1)
+            assert found.max() > 2 * -found.min()
+
+
 def numeric_gradient(function, x, step=1e-3):
     """Central differences, one value at a time."""
     out = np.zeros(x.shape)
