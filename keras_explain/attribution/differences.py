@@ -25,6 +25,8 @@ from keras_explain.rules.reveal_cancel import deeplift_composite
 _each = tf.nest.map_structure
 # Contributions that are off by more than this part are warned about.
 _TOLERANCE = 1e-3
+# Or by more than so many times the rounding of half precision.
+_HALF = 2.0
 # The difference of two scores is known up to this part of them.
 _ROUNDING = 1e-6
 
@@ -100,12 +102,13 @@ class DifferenceExplainer(WeightCheckingExplainer):
     def _check(self, notes: dict[str, tf.Tensor]) -> None:
         check_distance(notes)
 
-    def _check_delta(self, results: dict[str, Any]) -> None:
+    def _check_delta(self, results: dict[str, Any], graph: Graph) -> None:
         delta = np.asarray(results["delta"])
         difference = np.asarray(total(results["maps"])) - delta
         flow = np.asarray(total(_each(tf.abs, results["maps"])))
         scale = np.maximum(np.abs(difference), flow)
-        limit = _TOLERANCE * scale + _ROUNDING * np.abs(results["score"])
+        part = max(_TOLERANCE, _HALF * graph.resolution)
+        limit = part * scale + _ROUNDING * np.abs(results["score"])
         wrong = np.nonzero(np.abs(delta) > limit)[0]
         if wrong.size:
             k = wrong[np.argmax(np.abs(delta[wrong]))]

@@ -143,7 +143,7 @@ class RelevanceExplainer(WeightCheckingExplainer):
         call = function.call
         return self.layer is None and call is not None
 
-    def _check_delta(self, results: dict[str, Any]) -> None:
+    def _check_delta(self, results: dict[str, Any], graph: Graph) -> None:
         delta = np.abs(np.asarray(results["delta"]))
         scores = np.abs(np.asarray(results["score"]))
         flow = np.asarray(_magnitude(results["maps"]))

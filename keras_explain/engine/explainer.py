@@ -219,7 +219,7 @@ class Explainer:
     def _check(self, notes: dict[str, tf.Tensor]) -> None:
         """Raises or warns about what the computation noticed."""
 
-    def _check_delta(self, results: dict[str, Any]) -> None:
+    def _check_delta(self, results: dict[str, Any], graph: Graph) -> None:
         """Warns where a completeness error is larger than it should be."""
 
     # What the engine does with it.
@@ -257,7 +257,7 @@ class Explainer:
             self._check(results["notes"])
             diagnosis.diagnose(results, inputs, graph, target)
             if "delta" in results:
-                self._check_delta(results)
+                self._check_delta(results, graph)
         call = self._call(graph)
         results["layer"] = None if call is None else graph.address(call)
         for private in ("finite", "notes"):

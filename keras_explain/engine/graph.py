@@ -361,6 +361,12 @@ class Graph:
         """Whether gradients may underflow on the way down."""
         return any(call.dtype == "float16" for call in self.calls)
 
+    @property
+    def resolution(self) -> float:
+        """The coarsest relative rounding of what its calls return."""
+        half = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+        return max(half.get(call.dtype, 2.0**-23) for call in self.calls)
+
 
 def _within(call: Call) -> bool:
     """Whether it reads what its layer made, and not what that was given."""
