@@ -53,8 +53,8 @@ CASES: dict[str, tuple[Callable, float]] = {
     ),
     "excitation_backprop": (lambda m, x: ke.ExcitationBackprop(m), 1.50),
     "deep_lift": (
-        # A baseline for each sample of its own.
-        lambda m, x: ke.DeepLIFT(m, baseline=0.1 * x.numpy()[::-1]),
+        # A baseline for each sample of its own, also of one sample.
+        lambda m, x: ke.DeepLIFT(m, baseline=lambda x: 0.1 * x[::-1]),
         1.60,
     ),
     "deep_lift_shared": (lambda m, x: ke.DeepLIFT(m, baseline=0.0), 1.15),

@@ -39,7 +39,7 @@ def test_results_are_kept_while_nothing_changes():
     model = network()
     part, one = part_of(model)
     first = part.results([one])
-    np.testing.assert_allclose(first[0], model(one), rtol=1e-6)
+    np.testing.assert_allclose(first[0], model(one), rtol=1e-4)
     np.testing.assert_array_equal(first[1], one + 1)
     again = part.results([tf.ones_like(one)])
     assert all(a is b for a, b in zip(first, again, strict=True))
@@ -64,7 +64,7 @@ def test_the_last_bit_of_a_weight_counts(name, place):
     assert after is not before
     variable.assign(changed(variable, place, 0.5))
     found = part.results([one])[0]
-    np.testing.assert_allclose(found, model(one), rtol=1e-5)
+    np.testing.assert_allclose(found, model(one), rtol=1e-4)
     assert np.abs(found - before).max() > 1e-4
 
 
