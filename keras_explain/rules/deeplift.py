@@ -128,17 +128,13 @@ class _RescaleReLU(DifferenceRule):
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
-
-        if step.kept.shared:  # what is not absorbed has an alternative
-            return [
-                in_one_pass(
-                    _rescaled,
-                    upstream,
-                    x,
-                    r,
-                    otherwise=lambda: _rescaled(upstream, x, r),
-                )  # fmt: skip
-            ]
+        if step.kept.shared:
+            # With an alternative it absorbs nothing, and holds less.
+            given = in_one_pass(
+                _rescaled, upstream, x, r,
+                otherwise=lambda: _rescaled(upstream, x, r),
+            )  # fmt: skip
+            return [given]
         slope = in_one_pass(
             _slope_of, x, r,
             otherwise=lambda: _slope(x, r, step.output, tf.nn.relu(r)),
