@@ -27,10 +27,9 @@ _TRANSPOSED = (
     layers.Conv2DTranspose,
     layers.Conv3DTranspose,
 )
+_PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
+    *_PLAIN,
     *_TRANSPOSED,
     *_DEPTHWISE,
     *_SEPARABLE,
@@ -72,6 +71,8 @@ class LinearMap:
         dense: Whether `f` is `x W + b`.
         behind: An affine map of each output channel that follows; `run`
             leaves it out.
+        stacked: Axis of the kernel along which `run` also takes several of
+            them, for an input with as many times the channels, or `None`.
     """
 
     run: Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
@@ -82,6 +83,7 @@ class LinearMap:
     channels_first: bool = False
     dense: bool = False
     behind: Affine | None = None
+    stacked: int | None = None
 
     @property
     def takes_bias(self) -> bool:
@@ -175,9 +177,17 @@ def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
             bias,
             *_channel_shapes(layer),
             _channels_first(layer),
-            type(layer) is layers.Dense,
+            dense=type(layer) is layers.Dense,
+            stacked=_stacked(layer),
         )
     ]
+
+
+def _stacked(layer: Any) -> int | None:
+    # Not of another class, which may do with its kernel what it likes.
+    plain = type(layer) in _PLAIN and layer.groups == 1
+    plain = plain and layer.padding != "causal"  # `call` pads in that case
+    return len(layer.kernel.shape) - 2 if plain else None
 
 
 def _tensor(variable: Any) -> tf.Tensor:
@@ -192,7 +202,11 @@ def _run(
     kernel: tf.Tensor,
     bias: tf.Tensor | None,
 ) -> tf.Tensor:
-    state = [(_variable(layer, "kernel"), kernel)]
+    own_kernel = _variable(layer, "kernel")
+    if kernel.shape != own_kernel.shape:  # several are stacked
+        z = layer.convolution_op(x, tf.cast(kernel, x.dtype))
+        return z if bias is None else _add_bias(layer, z, bias)
+    state = [(own_kernel, kernel)]
     state += [(v, tf.zeros(v.shape)) for v in _adapters(layer)]
     held = getattr(layer, "bias", None)
     # With a norm folded in, there may be more offsets than the bias has.

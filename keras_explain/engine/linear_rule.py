@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -28,14 +28,11 @@ from keras_explain.engine.relevance import (
 )
 from keras_explain.engine.roles import feeds_non_negative
 from keras_explain.engine.rules import Place, ReadyRule
+from keras_explain.engine.term_parts import Flows, Part, Parts
 from keras_explain.engine.terms import (
-    CONSTANT,
-    Bound,
     Group,
-    Modifier,
     Term,
     negative,
-    none,
     positive,
     same,
 )
@@ -126,24 +123,6 @@ class PlacedLinearRule(ReadyRule):
         return x
 
 
-class _Part(NamedTuple):
-    """One term at work.
-
-    Attributes:
-        values: Its modified input.
-        source: Has the shape of what it is differentiated for.
-        weights: Modifier of its kernel.
-        bias: Its modified bias, or `None`.
-        sign: What it counts.
-    """
-
-    values: tf.Tensor
-    source: tf.Tensor
-    weights: Modifier
-    bias: tf.Tensor | None
-    sign: float
-
-
 class _Division:
     """A rule at work on one affine map.
 
@@ -182,8 +161,9 @@ class _Division:
         weights = Weights(self.linear, inside)
         composed = self.rule.composed and self.linear.takes_bias
         if composed and x.dtype == tf.float32:
+            parts = self._parts(weights, inside)
             totals = [
-                self._total(weights, group, self._parts(weights, group, inside))
+                self._total(weights, group, parts.of(group))
                 for group in self.groups
             ]
             z, smaller = in_one_pass(joined, *totals, relu=self.relu)
@@ -196,28 +176,17 @@ class _Division:
 
         return connect(z, [x], backward, sink)
 
-    def _parts(
-        self, weights: Weights, group: Group, x: tf.Tensor
-    ) -> list[_Part]:
-        return [self._part(weights, term, x) for term in group.terms]
-
-    def _part(self, weights: Weights, term: Term, x: tf.Tensor) -> _Part:
-        bias = weights.bias
-        if bias is not None:
-            gone = self.rule.zero_bias or term.bias is none
-            bias = None if gone else term.bias(bias)
-        if isinstance(term.inputs, Bound) or term.inputs in CONSTANT:
-            values = term.inputs(x[:1])  # one row stands for the batch
-            return _Part(values, x, term.weights, bias, term.sign)
-        keeps = self.non_negative and term.inputs is positive
-        values = x if keeps else term.inputs(x)
-        return _Part(values, values, term.weights, bias, term.sign)
+    def _parts(self, weights: Weights, x: tf.Tensor) -> Parts:
+        return Parts(
+            weights, x,
+            non_negative=self.non_negative, zero_bias=self.rule.zero_bias,
+        )  # fmt: skip
 
     def _total(
         self,
         weights: Weights,
         group: Group,
-        parts: list[_Part],
+        parts: list[Part],
         known: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """What the terms of a group make together.
@@ -230,10 +199,8 @@ class _Division:
                 term would make.
         """
         total = None
-        for number, (term, part) in enumerate(
-            zip(group.terms, parts, strict=True)
-        ):
-            if known is not None and self._is_plain(term):
+        for number, part in enumerate(parts):
+            if known is not None and part.plain:
                 made = known
             else:
                 bias = part.bias
@@ -252,12 +219,6 @@ class _Division:
         """The sign of the stabilizer if it goes with the bias, else 0."""
         return group.sign if self.linear.takes_bias else 0
 
-    def _is_plain(self, term: Term) -> bool:
-        biased = not self.linear.has_bias or (
-            term.bias is same and not self.rule.zero_bias
-        )
-        return term.inputs is same and term.weights is same and biased
-
     def _divide(
         self,
         x: tf.Tensor,
@@ -268,7 +229,8 @@ class _Division:
         given = tf.cast(upstream, tf.float32)
         x = later(x, upstream)
         weights = Weights(self.linear, x)
-        groups = [(g, self._parts(weights, g, x)) for g in self.groups]
+        made = self._parts(weights, x)
+        groups = [(group, made.of(group)) for group in self.groups]
         lost: list[tf.Tensor] = []
         if smaller is None:
             known = z if z.dtype == tf.float32 else None
@@ -283,7 +245,7 @@ class _Division:
             )  # fmt: skip
             missing = [g.sign * self.rule.epsilon for g, _ in groups]
             found = list(zip(shares, missing, strict=True))
-        flows = _Flows(weights)
+        flows = Flows(weights)
         for (_, parts), (share, missing) in zip(groups, found, strict=True):
             for part in parts:
                 flows.add(part, share)
@@ -298,7 +260,7 @@ class _Division:
     def _share(
         self,
         group: Group,
-        parts: list[_Part],
+        parts: list[Part],
         total: tf.Tensor,
         given: tf.Tensor,
         z: tf.Tensor,
@@ -311,40 +273,12 @@ class _Division:
             share = ratio(given, total, 0.0, share=group.share)
             return share, tf.constant(group.sign * epsilon)
         # The output of a ReLU has the sign of a positive number.
-        plain = self.relu and self._is_plain(group.terms[0])
+        plain = len(parts) == 1 and parts[0].plain
         share = ratio(
             given, total, epsilon, share=group.share,
-            positive=plain and len(parts) == 1,
+            positive=self.relu and plain,
         )  # fmt: skip
         return share, stabilized(total, epsilon) - total
-
-
-class _Flows:
-    """Collects what flows back, to differentiate each input once."""
-
-    def __init__(self, weights: Weights):
-        self.weights = weights
-        self._by_input: dict[tuple[int, int, float], list[Any]] = {}
-
-    def add(self, part: _Part, given: tf.Tensor) -> None:
-        key = (id(part.values), id(part.source), part.sign)
-        self._by_input.setdefault(key, []).append((part, given))
-
-    def total(self) -> tf.Tensor:
-        received = []
-        for found in self._by_input.values():
-            part = found[0][0]
-            down = [
-                self.weights.pull(p.source, p.weights, given)
-                for p, given in found
-            ]
-            share = in_one_pass(_product, part.values, *down, absorbable=True)
-            received.append(share if part.sign > 0 else -share)
-        return tf.add_n(received)
-
-
-def _product(values: tf.Tensor, *down: tf.Tensor) -> tf.Tensor:
-    return values * (tf.add_n(down) if len(down) > 1 else down[0])
 
 
 def joined(

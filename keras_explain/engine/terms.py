@@ -59,6 +59,22 @@ class Bound:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stacked:
+    """A modifier of kernels that puts several of them side by side.
+
+    Attributes:
+        modifiers: What is done to each.
+        axis: That of the input channels.
+    """
+
+    modifiers: tuple[Modifier, ...]
+    axis: int
+
+    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.concat([made(kernel) for made in self.modifiers], self.axis)
+
+
+@dataclasses.dataclass(frozen=True)
 class Term:
     """One product `i(x) w(W)` of a rule.
 

@@ -183,6 +183,7 @@ LAYERS = {
     "conv1d causal": (lambda: layers.Conv1D(2, 3, padding="causal"), (5, 2)),
     "conv2d": (lambda: layers.Conv2D(3, 2), (3, 4, 2)),
     "conv2d no bias": (lambda: layers.Conv2D(3, 2, use_bias=False), (3, 4, 2)),
+    "conv2d many channels": (lambda: layers.Conv2D(2, 2), (2, 3, 9)),
     "conv2d same stride": (lambda: layers.Conv2D(2, 3, strides=2,
                                                  padding="same"), (4, 5, 2)),
     "conv2d groups": (lambda: layers.Conv2D(4, 2, groups=2), (3, 3, 4)),
