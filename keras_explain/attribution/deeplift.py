@@ -21,7 +21,10 @@ from keras_explain.attribution.differences import (
     run_of_reference,
     stands_alone,
 )
-from keras_explain.attribution.kept_reference import KeptReference
+from keras_explain.attribution.kept_reference import (
+    KeptReference,
+    KeptReferences,
+)
 from keras_explain.engine import sampling
 from keras_explain.engine.baselines import fit_baseline
 from keras_explain.engine.catalogue import register
@@ -33,9 +36,6 @@ from keras_explain.engine.targets import Target
 from keras_explain.rules.reveal_cancel import check_rule
 
 _each = tf.nest.map_structure
-# Targets that look at other layers, and inputs of other sizes, have runs on the
-# reference of their own. So many are kept traced, and the results of one.
-_MOST_RUNS = 8
 
 
 @register(
@@ -113,8 +113,7 @@ class DeepLIFT(DifferenceExplainer):
         super().__init__(model, layer=layer)
         self.baseline = baseline
         self.rule = check_rule(rule)
-        # With the graph, that its identity is not another's.
-        self._runs: dict[Any, tuple[Graph, KeptReference | None]] = {}
+        self._references = KeptReferences()
 
     def _extra(
         self, inputs: Any, rows: slice | None, graph: Graph
@@ -133,19 +132,15 @@ class DeepLIFT(DifferenceExplainer):
         if "reference" not in extra or not tf.executing_eagerly():
             return {}
         reference = extra["reference"]
+
+        def make() -> KeptReference | None:
+            if not self._keeps(specs, graph):
+                return None
+            return self._kept_reference(graph, target, reference)
+
         key = self._run_key(graph, target, specs)
-        if key not in self._runs:
-            found = None
-            if self._keeps(specs, graph):
-                found = self._kept_reference(graph, target, reference)
-            while len(self._runs) >= _MOST_RUNS:
-                self._runs.pop(next(iter(self._runs)))
-            self._runs[key] = graph, found
-        for other, (_, run) in list(self._runs.items()):
-            if run is not None and other != key:
-                run.forget()  # what one run takes is enough
-        _, run = self._runs[key]
-        return {} if run is None else {"known": run.tensors(reference)}
+        tensors = self._references.tensors(key, graph, reference, make)
+        return {} if tensors is None else {"known": tensors}
 
     def _run_key(self, graph: Graph, target: Target, inputs: Any) -> Any:
         """Calls of one key have runs on the reference of one structure."""
@@ -191,8 +186,7 @@ class DeepLIFT(DifferenceExplainer):
             key = self._run_key(
                 function.graph, function.target, function.inputs
             )
-            _, run = self._runs[key]
-            known = None if run is None else run.known(extra["known"])
+            known = self._references.known(key, extra["known"])
         found = differences(function, reference, shared, known)
         return self._finished(function, found)
 

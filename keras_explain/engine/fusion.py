@@ -116,23 +116,34 @@ class Compilation:
         self,
         plan: _Plan,
         tensors: Sequence[tf.Tensor],
-        otherwise: Callable[[], Any],
+        otherwise: Callable | None,
     ) -> Any:
         """Runs a plan, compiled, if it is the first batch that runs."""
+        other = plan
+        if otherwise is not None:
+            other = plan._replace(function=otherwise, options=())
         specs = tuple(tf.TensorSpec(t.shape, t.dtype) for t in tensors)
         key = (plan, specs)
         if key not in self._functions:
             made = tf.function(plan.run, jit_compile=True, autograph=False)
             self._functions[key] = made.get_concrete_function(*specs)
         compiled = self._functions[key]
-        return tf.cond(self._is_first, lambda: compiled(*tensors), otherwise)
+        return tf.cond(
+            self._is_first,
+            lambda: compiled(*tensors),
+            lambda: other.run(*tensors),
+        )
 
     def absorbing(
-        self, plan: _Plan, tensors: Sequence[tf.Tensor], absorbable: bool
+        self,
+        plan: _Plan,
+        tensors: Sequence[tf.Tensor],
+        otherwise: Callable | None,
+        absorbable: bool,
     ) -> Any:
         """Runs a plan, and what made its tensors where that is absorbable."""
         plan, read = self._widened(plan, tensors)
-        results = self.call(plan, read, lambda: plan.run(*read))
+        results = self.call(plan, read, otherwise)
         if absorbable:
             for number, tensor in enumerate(_listed(results)):
                 self._absorbable[tensor.ref()] = _Made(plan, read, number)
@@ -173,7 +184,7 @@ class Compilation:
             return tensor
         if tensor.ref() not in self._sums:
             plan = _plan(_sum, parts, {})
-            self._sums[tensor.ref()] = self.absorbing(plan, parts, False)
+            self._sums[tensor.ref()] = self.absorbing(plan, parts, None, False)
         return self._sums[tensor.ref()]
 
     def origins(self, tensor: tf.Tensor) -> list[tf.Tensor]:
@@ -200,7 +211,8 @@ _CURRENT: contextvars.ContextVar[Compilation | None] = contextvars.ContextVar(
 def in_one_pass(
     function: Callable,
     *tensors: tf.Tensor,
-    otherwise: Callable[[], Any] | None = None,
+    otherwise: Callable | None = None,
+    absorbing: bool = True,
     absorbable: bool = False,
     **options: Any,
 ) -> Any:
@@ -210,19 +222,22 @@ def in_one_pass(
         function: Of tensors by position, and of options by name. It must
             not depend on anything else.
         tensors: Their first axis is the batch.
-        otherwise: Does the same where nothing is compiled; `None` for the
-            function itself. With it nothing is absorbed.
+        otherwise: Does the same with the tensors where nothing is compiled;
+            `None` for the function itself.
+        absorbing: Whether the pass does the work of absorbable ones before.
         absorbable: Whether passes that read the results may compute them
             again, for arithmetic that is done value by value.
         options: Of the function, which can be hashed.
     """
     compilation = _CURRENT.get()
     if compilation is None or not compilation.pays(tensors):
-        return otherwise() if otherwise else function(*tensors, **options)
+        return (
+            otherwise(*tensors) if otherwise else function(*tensors, **options)
+        )
     plan = _plan(function, tensors, options)
-    if otherwise is not None:
+    if not absorbing:
         return compilation.call(plan, tensors, otherwise)
-    return compilation.absorbing(plan, tensors, absorbable)
+    return compilation.absorbing(plan, tensors, otherwise, absorbable)
 
 
 def origins(tensor: tf.Tensor) -> list[tf.Tensor]:

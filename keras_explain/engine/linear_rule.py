@@ -227,20 +227,21 @@ class _Division:
         upstream: tf.Tensor,
     ) -> Shares:
         given = tf.cast(upstream, tf.float32)
-        x = later(x, upstream)
+        exact = z.dtype == tf.float32
+        x, z = later(x, upstream), later(z, upstream)
         weights = Weights(self.linear, x)
         made = self._parts(weights, x)
         groups = [(group, made.of(group)) for group in self.groups]
         lost: list[tf.Tensor] = []
         if smaller is None:
-            known = z if z.dtype == tf.float32 else None
+            known = z if exact else None
             found = []
             for group, parts in groups:
                 total = self._total(weights, group, parts, known)
                 found.append(self._share(group, parts, total, given, z))
         else:
             shares = in_one_pass(
-                divided_by_parts, given, z, smaller,
+                divided_by_parts, given, z, later(smaller, upstream),
                 shares=tuple(group.share for group, _ in groups),
             )  # fmt: skip
             missing = [g.sign * self.rule.epsilon for g, _ in groups]

@@ -23,6 +23,7 @@ from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.graph import Call, Graph
 from keras_explain.engine.interception import without_activation
 from keras_explain.engine.linear_rule import LinearRule
+from keras_explain.engine.relevance import later
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     ActivationRule,
@@ -129,31 +130,20 @@ class _RescaleReLU(DifferenceRule):
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         x, r = step.inputs[0], step.references[0]
         if step.kept.shared:
-            # With an alternative it absorbs nothing, and holds less.
-            given = in_one_pass(
-                _rescaled, upstream, x, r,
-                otherwise=lambda: _rescaled(upstream, x, r),
-            )  # fmt: skip
-            return [given]
-        slope = in_one_pass(
-            _slope_of, x, r,
-            otherwise=lambda: _slope(x, r, step.output, tf.nn.relu(r)),
-        )  # fmt: skip
+            # Absorbing nothing it holds less.
+            return [in_one_pass(_rescaled, upstream, x, r, absorbing=False)]
+        # Not before both runs are there, lest something is held for it.
+        x = later(x, r)
+        slope = in_one_pass(_slope, x, r, absorbing=False)
         return [upstream * slope]
 
 
-def _slope(
-    x: tf.Tensor, r: tf.Tensor, y: tf.Tensor, y0: tf.Tensor
-) -> tf.Tensor:
-    return (y + y0) / (tf.abs(x) + (tf.abs(r) + _TINY))
-
-
-def _slope_of(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
-    return _slope(x, r, tf.nn.relu(x), tf.nn.relu(r))
+def _slope(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
+    return (tf.nn.relu(x) + tf.nn.relu(r)) / (tf.abs(x) + (tf.abs(r) + _TINY))
 
 
 def _rescaled(upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
-    return upstream * _slope_of(x, r)
+    return upstream * _slope(x, r)
 
 
 @dataclasses.dataclass(frozen=True)

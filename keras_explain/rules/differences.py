@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.relevance import Shares, later
+from keras_explain.engine.remaking import positive_part_of
 from keras_explain.engine.rules import (
     Division,
     Observe,
@@ -211,19 +213,26 @@ class _Against(TensorRule):
         # One row of a reference is there in any case, and a factor would
         # be one tensor more.
         early = self.rule.early and not self.kept.shared
-        inputs = [
-            tf.cast(x, tf.float32) if early else later(x, relevance)
-            for x in at.inputs
-        ]
+
+        def ready(tensor: tf.Tensor) -> tf.Tensor:
+            if early:
+                return tf.cast(tensor, tf.float32)
+            # What the ReLU before was given, its own rule reads as well.
+            given = positive_part_of(tensor) if self.kept.shared else None
+            if given is None:
+                return later(tensor, relevance)
+            return in_one_pass(
+                tf.nn.relu, later(given, relevance), absorbable=True
+            )
+
+        inputs = [ready(x) for x in at.inputs]
         references = [
-            tf.cast(self.kept.like(r, x), tf.float32)
+            ready(self.kept.like(r, x))
             for r, x in zip(seen.inputs, inputs, strict=True)
         ]
-        output = tf.cast(at.output, tf.float32)
-        reference = None
+        output, reference = ready(at.output), None
         if seen.output is not None:
-            like = self.kept.like(seen.output, output)
-            reference = tf.cast(like, tf.float32)
+            reference = ready(self.kept.like(seen.output, output))
         step = Step(inputs, references, output, reference, at, self.kept)
         return Shares(self.rule.multiply(step, tf.cast(relevance, tf.float32)))
 

@@ -97,7 +97,9 @@ class _PlacedNorm(TensorRule):
         if self.rule.positive:
             inputs = [tf.nn.relu(x) for x in inputs]
         known = at.output.dtype == tf.float32 and not self.rule.positive
-        output = at.output if known and not self.relu else at.again(*inputs)
+        output = later(at.output, relevance)
+        if self.relu or not known:
+            output = at.again(*inputs)
         share = in_one_pass(_over, given, output, **options)
         shares = [
             None if down is None else x * down

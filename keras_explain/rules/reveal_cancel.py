@@ -252,8 +252,9 @@ class _Parts:
     """
 
     def __init__(self, linear: LinearMap, away: tf.Tensor):
-        kernel, _ = linear.parameters()
-        above, below = tf.nn.relu(kernel), tf.minimum(kernel, 0.0)
+        with tf.control_dependencies([away]):  # one layer at a time
+            kernel, _ = linear.parameters()
+            above, below = tf.nn.relu(kernel), tf.minimum(kernel, 0.0)
         self.away = away
         self.more, self.less = tf.nn.relu(away), tf.minimum(away, 0.0)
         # Products of the signs of input and weight.

@@ -16,7 +16,7 @@ from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.graph import Call
 from keras_explain.engine.linearity import NONLINEAR
 from keras_explain.engine.missing_rules import describe
-from keras_explain.engine.relevance import Shares
+from keras_explain.engine.relevance import Shares, later
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     Division,
@@ -89,8 +89,9 @@ class _PlacedWinner(TensorRule):
     winners: Divide
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
-        given = tf.cast(relevance, at.output.dtype)
-        shares = self.winners(at.inputs, at.output, given)
+        given = tf.cast(relevance, tf.float32)
+        inputs = [later(x, relevance) for x in at.inputs]
+        shares = self.winners(inputs, later(at.output, relevance), given)
         kept = [
             -share
             for share, signal in zip(shares, at.signals, strict=True)
@@ -178,23 +179,18 @@ class _Windows:
             self.channels_first
         ):
             return [self._in_pictures(x, output, given)]
-        with tf.control_dependencies([given]):
-            x = tf.identity(x)
         return [self.shared(x, output, given)]
 
     def _in_pictures(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        def otherwise() -> tf.Tensor:
-            return self._first_unless_tied(x, output, given)
-
+        options: dict[str, Any] = {"size": tuple(_each(self.size, 2))}
+        function = _shared_in_one_pass
         if not self.lie_apart:
-            return in_one_pass(
-                _shared, x, output, given, windows=self, otherwise=otherwise
-            )
+            function, options = _shared, {"windows": self}
         return in_one_pass(
-            _shared_in_one_pass, x, output, given,
-            size=tuple(_each(self.size, 2)), otherwise=otherwise,
+            function, x, output, given,
+            otherwise=self._first_unless_tied, absorbing=False, **options,
         )  # fmt: skip
 
     def _first_unless_tied(

@@ -52,12 +52,15 @@ class _PlacedWinner(DifferenceRule):
     winners: Divide
     window: tuple[int, ...] | None = None
 
+    @property
+    def reads_output(self) -> bool:  # type: ignore[override]
+        return self.window is None
+
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         if self.window:
             found = in_one_pass(
                 _in_one_pass, upstream, *step.inputs, *step.references,
-                size=self.window,
-                otherwise=lambda: self._apart(step, upstream),
+                size=self.window, otherwise=self._apart,
             )  # fmt: skip
             return [found]
         y, y0 = step.output, spread(step.reference, step.output)
@@ -73,20 +76,25 @@ class _PlacedWinner(DifferenceRule):
             for k, (x, r) in enumerate(zip(step.inputs, before, strict=True))
         ]
 
-    def _apart(self, step: Step, upstream: tf.Tensor) -> tf.Tensor:
+    def _apart(
+        self, upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor
+    ) -> tf.Tensor:
         """The same in fewer steps; a shared reference stays one row."""
-        (x,), (r,) = step.inputs, step.references
-        up, down = _risen_and_fallen(step.output - step.reference)
+        # Nobody else holds the maxima, which are soon found again.
+        y, y0 = self._maxima(x), self._maxima(r)
+        up, down = _risen_and_fallen(y - y0)
         gained, fell = upstream * up, upstream * down
-        size = [1, *(self.window or ()), 1]
-        (won,) = self.winners([x], step.output, gained)
+        (won,) = self.winners([x], y, gained)
         if r.shape[0] == 1:
-            one = tf.ones_like(step.reference)
-            (where,) = self.winners([r], step.reference, one)
+            (where,) = self.winners([r], y0, tf.ones_like(y0))
+            size = [1, *(self.window or ()), 1]
             lost = where * spread_apart(fell, x, size)
         else:
-            (lost,) = self.winners([r], step.reference, fell)
+            (lost,) = self.winners([r], y0, fell)
         return (won + lost) / _away(x, r)
+
+    def _maxima(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.max_pool(x, self.window, self.window, "VALID")
 
 
 def _risen_and_fallen(difference: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -99,7 +99,7 @@ def test_the_result_is_the_same(name, pool, monkeypatch):
 def test_only_the_first_size_is_compiled(always):
     """Batches of other sizes take the other way."""
     run = traced(
-        lambda x: in_one_pass(_double, x, otherwise=lambda: -x, by=2.0)
+        lambda x: in_one_pass(_double, x, otherwise=tf.negative, by=2.0)
     )
 
     np.testing.assert_array_equal(run(np.ones((3, 4), "float32")), 2)
@@ -123,7 +123,7 @@ def test_what_is_not_known_is_not_compiled(always, rows, shape):
     )
     def run(x):
         with compilation.tracing(x):
-            return in_one_pass(_double, x, otherwise=lambda: -x, by=2.0)
+            return in_one_pass(_double, x, otherwise=tf.negative, by=2.0)
 
     np.testing.assert_array_equal(run(np.ones((3, 4), "float32")), -1)
 
@@ -134,7 +134,7 @@ def test_small_tensors_are_not_compiled():
     @tf.function(autograph=False)
     def run(x):
         with compilation.tracing(x):
-            return in_one_pass(_double, x, otherwise=lambda: -x, by=2.0)
+            return in_one_pass(_double, x, otherwise=tf.negative, by=2.0)
 
     assert run(tf.ones([8, 64, 64]))[0, 0, 0] == -1
     assert run(tf.ones([8, 256, 256]))[0, 0, 0] == 2

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import keras_explain as ke
-from keras_explain.attribution import deeplift
+from keras_explain.attribution import deeplift, kept_reference
 from tests.laws.difference_nets import randomized
 
 SIZE = 12
@@ -34,9 +34,13 @@ def pictures(number=3, size=SIZE):
     return noise.normal(size=(number, size, size, 3)).astype("float32")
 
 
+def runs_of(explainer):
+    return explainer._references._runs
+
+
 def kept(explainer):
     """The tensors that an explainer keeps."""
-    runs = [run for _, run in explainer._runs.values() if run is not None]
+    runs = [run for _, run in runs_of(explainer).values() if run is not None]
     found = [run._part._results for run in runs if run._part._results]
     assert len(found) <= 1
     return found[0] if found else []
@@ -117,14 +121,14 @@ def test_threads_may_share_an_explainer(monkeypatch):
 
 
 def test_few_runs_stay_traced(monkeypatch):
-    monkeypatch.setattr(deeplift, "_MOST_RUNS", 2)
+    monkeypatch.setattr(kept_reference, "MOST_RUNS", 2)
     model, x = network(), pictures()
     explainer = ke.DeepLIFT(model)
     for name in ("sum", "first", "norm", "last", "sum"):
         target = ke.LayerActivation(name)
         found = explainer.explain(x, target)
         assert_close(found, at_once(monkeypatch, model, x, target))
-        assert len(explainer._runs) <= 2
+        assert len(runs_of(explainer)) <= 2
 
 
 def test_what_rules_do_not_read_is_not_kept():
@@ -135,6 +139,21 @@ def test_what_rules_do_not_read_is_not_kept():
     # Of the map at full size: what ReLU, SiLU and max pooling are given, and
     # what SiLU has made. Not what the ReLU has made.
     assert shapes.count((1, SIZE, SIZE, 8)) == 4
+
+
+def test_what_a_relu_makes_is_made_again(monkeypatch):
+    """Max pooling reads what the ReLU has made of what is kept for it."""
+    x = inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(2)(layers.ReLU()(x))
+    outputs = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
+    model = randomized(keras.Model(inputs, outputs))
+    explainer = ke.DeepLIFT(model)
+    found = explainer.explain(pictures(), 1)
+    shapes = [tuple(t.shape) for t in kept(explainer)]
+    assert shapes.count((1, SIZE, SIZE, 8)) == 1
+    assert shapes.count((1, SIZE // 2, SIZE // 2, 8)) == 0
+    assert_close(found, at_once(monkeypatch, model, pictures(), 1))
 
 
 def test_it_follows_a_model_that_trains(monkeypatch):

@@ -25,6 +25,9 @@ METHODS = {
     "deep_lift": lambda m: ke.DeepLIFT(m, baseline=lambda x: 0.1 * x),
     "deep_lift_shared": lambda m: ke.DeepLIFT(m, baseline=0.0),
 }
+REVEAL_CANCEL = {
+    "reveal_cancel": lambda m: ke.DeepLIFT(m, rule="reveal_cancel")
+}
 
 
 def stack():
@@ -77,3 +80,65 @@ def test_it_holds_little(make, name, monkeypatch):
     found = peak(METHODS[name](model), x)
     limit = LIMITS.get((make, name), 2.0)
     assert found <= limit * plain, f"{found / plain:.2f} gradients"
+
+
+def needed(op):
+    """What an operation cannot run without."""
+    return [*(t.op for t in op.inputs), *op.control_inputs]
+
+
+def that_run(graph):
+    """The operations of a graph that something is done with."""
+    found, stack = {}, [t.op for t in graph.outputs]
+    while stack:
+        op = stack.pop()
+        if op.name not in found:
+            found[op.name] = op
+            stack += needed(op)
+    return [op for op in graph.get_operations() if op.name in found]
+
+
+# These only look at a tensor.
+COPIES = {"Identity", "Reshape", "ExpandDims", "StopGradient", "ReadVariableOp"}
+
+
+def too_early(graph, kind):
+    """What is computed on the way back, and can be before `kind` has run."""
+    waiting, values, early = set(), set(), []
+    for op in that_run(graph):  # in the order they were made
+        before = {other.name for other in needed(op)}
+        if op.type == "Placeholder" or not values.isdisjoint(before):
+            values.add(op.name)  # it is no constant
+        if op.type == kind or not waiting.isdisjoint(before):
+            waiting.add(op.name)
+        elif op.name.startswith("gradients/") and op.type not in COPIES:
+            large = [t for t in op.outputs if (t.shape.rank or 0) > 2]
+            early += [t.name for t in large if op.name in values]
+    return early
+
+
+WAITING = [name for name in METHODS if name != "deep_lift"]
+
+
+def pooled():
+    """Max pooling, tied and not, beside what `residual` has."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="gelu")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    x = layers.AveragePooling2D(2)(x)
+    return keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("make", [residual, pooled])
+@pytest.mark.parametrize("name", [*WAITING, *REVEAL_CANCEL])
+def test_nothing_is_computed_before_it_is_its_turn(make, name):
+    """On the way back all waits for the class, which the model finds last."""
+    model = make()
+    explainer = (METHODS | REVEAL_CANCEL)[name](model)
+    noise = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    explainer(noise.astype("float32"))
+    ((concrete, *_),) = explainer._functions.values()
+    assert not too_early(concrete.graph, "ArgMax")
