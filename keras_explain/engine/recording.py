@@ -143,6 +143,8 @@ class _Recorder:
 
     def _makers(self, tensor: tf.Tensor) -> tuple[int, ...]:
         """The calls that made a tensor, raw ops in between left out."""
+        if not tf.is_symbolic_tensor(tensor):
+            return ()  # a constant that was there before
         found: list[int] = []
         seen: set[str] = set()
         queue = [tensor]

@@ -13,12 +13,19 @@ _HAND_ON = {"Identity", "IdentityN", "StopGradient"}
 
 def origin(tensor: tf.Tensor) -> tf.Tensor:
     """The tensor of a graph that one is a copy of, or that itself."""
-    while tensor.op.type in _HAND_ON:
+    while _is_made(tensor) and tensor.op.type in _HAND_ON:
         tensor = tensor.op.inputs[tensor.value_index]
     return tensor
 
 
 def positive_part_of(tensor: tf.Tensor) -> tf.Tensor | None:
     """The tensor that one is the positive part of, if it was made as that."""
-    made = origin(tensor).op
-    return origin(made.inputs[0]) if made.type == "Relu" else None
+    made = origin(tensor)
+    if not _is_made(made) or made.op.type != "Relu":
+        return None
+    return origin(made.op.inputs[0])
+
+
+def _is_made(tensor: tf.Tensor) -> bool:
+    # Not a constant from outside of the graph.
+    return tf.is_symbolic_tensor(tensor)

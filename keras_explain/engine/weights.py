@@ -18,7 +18,7 @@ from keras_explain.engine.rules import pulled
 from keras_explain.engine.terms import Modifier, same
 
 # Values of a kernel of which a modified copy is made at once.
-BLOCK = 3 << 20
+BLOCK = 2 << 20
 
 
 class Weights:

@@ -173,3 +173,22 @@ def test_the_body_of_a_loop_is_one_opaque_call():
     explainer = ke.Gradient(specimen.model, layer="lstm_cell")
     with pytest.raises(ValueError, match="does not depend"):
         explainer(specimen.inputs)
+
+
+@pytest.mark.parametrize("method", [ke.Gradient, ke.LRP, ke.DeepLIFT])
+def test_constants_of_tensorflow_may_be_among_the_arguments(method):
+    """They are in no graph, and no call has made them."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = keras.ops.maximum(x, tf.constant([-0.1, 0.0, 0.0, 0.0]))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(5)(x))
+    graph = graph_of(model, np.zeros((1, 8, 8, 3), "float32"))
+    (call,) = [c for c in graph.calls if c.kind == "Maximum"]
+    signal, constant = call.arguments
+    assert signal
+    assert constant == ()
+    noise = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    found = method(model).explain(noise.astype("float32"), target=1)
+    assert np.abs(found.attributions).max() > 0

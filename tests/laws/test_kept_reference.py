@@ -156,6 +156,20 @@ def test_what_a_relu_makes_is_made_again(monkeypatch):
     assert_close(found, at_once(monkeypatch, model, pictures(), 1))
 
 
+def test_a_constant_of_tensorflow_is_no_signal(monkeypatch):
+    """It is there before any trace, and belongs to none."""
+    x = inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3)(x)
+    x = keras.ops.maximum(x, tf.constant([-0.1, 0.0, 0.1, 0.2]))
+    outputs = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
+    model = randomized(keras.Model(inputs, outputs))
+    explainer = ke.DeepLIFT(model)
+    found = explainer.explain(pictures(), 1)
+    assert kept(explainer)
+    assert_close(found, at_once(monkeypatch, model, pictures(), 1))
+    np.testing.assert_allclose(found.delta, 0, atol=1e-5)
+
+
 def test_it_follows_a_model_that_trains(monkeypatch):
     model, x = network(), pictures(8)
     explainer = ke.DeepLIFT(model)
