@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -56,10 +56,10 @@ class KeptReferences:
         _, run = self._runs[key]
         return None if run is None else run.tensors(reference)
 
-    def known(self, key: Any, tensors: list[tf.Tensor]) -> Known | None:
-        """Returns the run again, from what `tensors` has returned."""
+    def known(self, key: Any, tensors: list[tf.Tensor]) -> Known:
+        """Returns the run again, from what `tensors` has returned for it."""
         _, run = self._runs[key]
-        return None if run is None else run.known(tensors)
+        return cast(KeptReference, run).known(tensors)
 
 
 @dataclasses.dataclass(frozen=True)

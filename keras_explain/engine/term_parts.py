@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
@@ -103,15 +103,16 @@ class Parts:
 
     def _stacks(self, terms: Sequence[Term]) -> bool:
         """Whether terms of one kind lie side by side."""
+        if self.linear.stacked is None:
+            return False
         channels = self.x.shape[_channel_axis(self.linear)] or CHANNELS
-        few = len(terms) * channels <= CHANNELS
-        return self.linear.stacked is not None and len(terms) > 1 and few
+        return len(terms) * channels <= CHANNELS
 
     def _part(self, terms: Sequence[Term]) -> Part:
-        modifiers: Any = tuple(term.weights for term in terms)
-        weights = modifiers[0]
+        weights: Modifier = terms[0].weights
         if len(terms) > 1:
-            weights = Stacked(modifiers, self.linear.stacked or 0)
+            axis = cast(int, self.linear.stacked)
+            weights = Stacked(tuple(term.weights for term in terms), axis)
         return Part(
             *self._input(tuple(term.inputs for term in terms)),
             weights,

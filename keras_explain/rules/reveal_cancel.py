@@ -37,6 +37,8 @@ from keras_explain.engine.linear import (
 from keras_explain.engine.relevance import Shares, connect, cut, later
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import Place, ReadyRule
+from keras_explain.engine.terms import negative, positive
+from keras_explain.engine.weights import Weights
 from keras_explain.rules.deeplift import difference_composite
 from keras_explain.rules.differences import (
     DifferenceRule,
@@ -252,17 +254,15 @@ class _Parts:
     """
 
     def __init__(self, linear: LinearMap, away: tf.Tensor):
-        with tf.control_dependencies([away]):  # one layer at a time
-            kernel, _ = linear.parameters()
-            above, below = tf.nn.relu(kernel), tf.minimum(kernel, 0.0)
+        self.weights = Weights(linear, away)
         self.away = away
         self.more, self.less = tf.nn.relu(away), tf.minimum(away, 0.0)
         # Products of the signs of input and weight.
-        self.products = [
-            (x, linear.run(x, above, None), linear.run(x, below, None))
+        pp, pn, np, nn = (
+            self.weights.run(x, modifier, None)
             for x in (self.more, self.less)
-        ]
-        (_, pp, pn), (_, np, nn) = self.products
+            for modifier in (positive, negative)
+        )
         self.rise, self.fall = pp + nn, pn + np
 
     def multipliers(
@@ -282,8 +282,9 @@ class _Parts:
 
     def back(self, up: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
         """Multipliers of the input; half of either where it is equal."""
-        (more, pp, pn), (less, np, nn) = self.products
-        if_more = tf.gradients([pp, pn], more, [up, down])[0]
-        if_less = tf.gradients([nn, np], less, [up, down])[0]
+        pull = self.weights.pull
+        more, less = self.more, self.less
+        if_more = pull(more, positive, up) + pull(more, negative, down)
+        if_less = pull(less, negative, up) + pull(less, positive, down)
         chosen = tf.where(self.away > 0, if_more, if_less)
         return tf.where(self.away == 0, (if_more + if_less) / 2, chosen)
