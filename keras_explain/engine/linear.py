@@ -19,6 +19,10 @@ from keras import layers, ops
 
 from keras_explain.engine import interception
 from keras_explain.engine.errors import message
+from keras_explain.engine.plain_convolution import (
+    PlainConvolution,
+    plain_convolution,
+)
 
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -27,9 +31,10 @@ _TRANSPOSED = (
     layers.Conv2DTranspose,
     layers.Conv3DTranspose,
 )
-_PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _CONVOLUTIONS = (
-    *_PLAIN,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
     *_TRANSPOSED,
     *_DEPTHWISE,
     *_SEPARABLE,
@@ -71,8 +76,8 @@ class LinearMap:
         dense: Whether `f` is `x W + b`.
         behind: An affine map of each output channel that follows; `run`
             leaves it out.
-        stacked: Axis of the kernel along which `run` also takes several of
-            them, for an input with as many times the channels, or `None`.
+        plain: The convolution that `run` is, which then also takes kernels
+            of other numbers of channels, or `None`.
     """
 
     run: Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
@@ -83,7 +88,19 @@ class LinearMap:
     channels_first: bool = False
     dense: bool = False
     behind: Affine | None = None
-    stacked: int | None = None
+    plain: PlainConvolution | None = None
+
+    @property
+    def channels(self) -> int:
+        """Axis of the channels of `x` and of `z`."""
+        return 1 if self.channels_first else -1
+
+    @property
+    def of_ones(self) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        """`(x) -> z` of one channel each, for a kernel of ones, if known."""
+        if self.dense:
+            return tf.identity
+        return None if self.plain is None else self.plain.of_ones
 
     @property
     def takes_bias(self) -> bool:
@@ -178,16 +195,9 @@ def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:
             *_channel_shapes(layer),
             _channels_first(layer),
             dense=type(layer) is layers.Dense,
-            stacked=_stacked(layer),
+            plain=plain_convolution(layer),
         )
     ]
-
-
-def _stacked(layer: Any) -> int | None:
-    # Not of another class, which may do with its kernel what it likes.
-    plain = type(layer) in _PLAIN and layer.groups == 1
-    plain = plain and layer.padding != "causal"  # `call` pads in that case
-    return len(layer.kernel.shape) - 2 if plain else None
 
 
 def _tensor(variable: Any) -> tf.Tensor:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import tensorflow as tf
 
 from keras_explain.engine.fusion import in_one_pass
-from keras_explain.engine.linear import LinearMap
+from keras_explain.engine.plain_convolution import CHANNELS, PlainConvolution
 from keras_explain.engine.terms import (
     CONSTANT,
     Bound,
@@ -28,9 +28,6 @@ from keras_explain.engine.terms import (
     same,
 )
 from keras_explain.engine.weights import Weights
-
-# Up to so many input channels a convolution takes no longer than with one.
-CHANNELS = 16
 
 
 class _Input(NamedTuple):
@@ -103,15 +100,15 @@ class Parts:
 
     def _stacks(self, terms: Sequence[Term]) -> bool:
         """Whether terms of one kind lie side by side."""
-        if self.linear.stacked is None:
+        if self.linear.plain is None:
             return False
-        channels = self.x.shape[_channel_axis(self.linear)] or CHANNELS
+        channels = self.x.shape[self.linear.channels] or CHANNELS
         return len(terms) * channels <= CHANNELS
 
     def _part(self, terms: Sequence[Term]) -> Part:
         weights: Modifier = terms[0].weights
         if len(terms) > 1:
-            axis = cast(int, self.linear.stacked)
+            axis = cast(PlainConvolution, self.linear.plain).input_axis
             weights = Stacked(tuple(term.weights for term in terms), axis)
         return Part(
             *self._input(tuple(term.inputs for term in terms)),
@@ -139,7 +136,7 @@ class Parts:
     def _input(self, modifiers: tuple[Modifier, ...]) -> _Input:
         if modifiers not in self._inputs:
             each = [self._modified(modifier) for modifier in modifiers]
-            axis = _channel_axis(self.linear)
+            axis = self.linear.channels
             values, source = (
                 some[0] if len(some) == 1 else tf.concat(some, axis)
                 for some in zip(*each, strict=True)
@@ -157,10 +154,6 @@ class Parts:
 
 def _is_constant(modifier: Modifier) -> bool:
     return isinstance(modifier, Bound) or modifier in CONSTANT
-
-
-def _channel_axis(linear: LinearMap) -> int:
-    return 1 if linear.channels_first else -1
 
 
 class Flows:
@@ -190,7 +183,7 @@ class Flows:
             ]
             share = in_one_pass(
                 _product, part.values, *down, number=part.number,
-                axis=_channel_axis(self.weights.linear),
+                axis=self.weights.linear.channels,
                 absorbable=part.number == 1,
             )  # fmt: skip
             received.append(share if part.sign > 0 else -share)

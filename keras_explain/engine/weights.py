@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import tensorflow as tf
 
 from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap
 from keras_explain.engine.rules import pulled
-from keras_explain.engine.terms import Modifier, same
+from keras_explain.engine.terms import Modifier, ones, same
 
 # Values of a kernel of which a modified copy is made at once.
 BLOCK = 2 << 20
@@ -55,10 +56,12 @@ class Weights:
         if self._scales_output(modifier, x):
             z = self.linear.run(x, self.linear.kernel(), None)
             vectors = [self._scale] if bias is None else [self._scale, bias]
-            rank = z.shape.rank
-            vectors = [self.linear.spread(v, rank) for v in vectors]
+            vectors = [self._spread(vector, z) for vector in vectors]
             return in_one_pass(_scaled, z, *vectors, relu=relu)
-        if self._in_blocks(modifier):
+        if self._is_of_ones(modifier):
+            z = self._alike(self._ones(self._summed(x)), self.linear.outputs)
+            z = z if bias is None else z + self._spread(bias, z)
+        elif self._in_blocks(modifier):
             z = self._sum_of_blocks(x, modifier, bias)
         else:
             z = self.linear.run(x, self._kernel(modifier), bias)
@@ -74,14 +77,42 @@ class Weights:
             modifier: Of the kernel.
             given: What the output is given.
         """
+        if self._is_of_ones(modifier):
+            one = x[:, :1] if self.linear.channels_first else x[..., :1]
+            (share,) = pulled(self._ones, [one], self._summed(given))
+            return self._alike(share, self.linear.inputs)
         if self._in_blocks(modifier):
             return self._back_in_blocks(modifier, given)
         if self._scales_output(modifier, x):
             kernel = self.linear.kernel()
-            given *= self.linear.spread(self._scale, given.shape.rank)
+            given *= self._spread(self._scale, given)
         else:
             kernel = self._kernel(modifier)
+        if self.linear.plain is not None:
+            share = self.linear.plain.pull(x, kernel, given)
+            if share is not None:
+                return share
         return pulled(lambda t: self.linear.run(t, kernel, None), [x], given)[0]
+
+    def _spread(self, vector: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        return self.linear.spread(vector, z.shape.rank)
+
+    def _is_of_ones(self, modifier: Modifier) -> bool:
+        """Whether all channels have the same, so that one is enough."""
+        return modifier is ones and self.linear.of_ones is not None
+
+    def _ones(self, x: tf.Tensor) -> tf.Tensor:
+        return cast(Callable, self.linear.of_ones)(x)
+
+    def _summed(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(values, self.linear.channels, keepdims=True)
+
+    def _alike(self, values: tf.Tensor, channels: Any) -> tf.Tensor:
+        """One channel in place of as many as the kernel has."""
+        number = self.linear.kernel().shape[channels.index(-1)]
+        times = [1] * values.shape.rank
+        times[self.linear.channels] = number
+        return tf.tile(values, times)
 
     def _kernel(self, modifier: Modifier) -> tf.Tensor:
         """The modified kernel, with the scale folded in."""
