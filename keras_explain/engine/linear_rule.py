@@ -26,6 +26,7 @@ from keras_explain.engine.relevance import (
     ratio,
     stabilized,
 )
+from keras_explain.engine.remaking import let_go, remade
 from keras_explain.engine.roles import feeds_non_negative
 from keras_explain.engine.rules import Place, ReadyRule
 from keras_explain.engine.term_parts import Flows, Part, Parts
@@ -159,9 +160,9 @@ class _Division:
     def apply(self, x: tf.Tensor, sink: tf.Tensor | None) -> tf.Tensor:
         inside = cut(x)
         weights = Weights(self.linear, inside)
+        parts = self._parts(weights, inside)
         composed = self.rule.composed and self.linear.takes_bias
         if composed and x.dtype == tf.float32:
-            parts = self._parts(weights, inside)
             totals = [
                 self._total(weights, group, parts.of(group))
                 for group in self.groups
@@ -170,11 +171,20 @@ class _Division:
         else:
             z = weights.run(inside, same, weights.bias, self.relu)
             smaller = None
+        if smaller is not None or not self._reads_output(parts):
+            let_go(z)
 
         def backward(upstream: tf.Tensor) -> Shares:
             return self._divide(inside, z, smaller, upstream)
 
         return connect(z, [x], backward, sink)
+
+    def _reads_output(self, parts: Parts) -> bool:
+        """Whether what it divides by is the output, or hangs on its sign."""
+        return any(
+            group.gate or any(parts.is_plain(term) for term in group.terms)
+            for group in self.groups
+        )
 
     def _parts(self, weights: Weights, x: tf.Tensor) -> Parts:
         return Parts(
@@ -228,7 +238,7 @@ class _Division:
     ) -> Shares:
         given = tf.cast(upstream, tf.float32)
         exact = z.dtype == tf.float32
-        x, z = later(x, upstream), later(z, upstream)
+        x, z = later(x, upstream), remade(z, upstream)
         weights = Weights(self.linear, x)
         made = self._parts(weights, x)
         groups = [(group, made.of(group)) for group in self.groups]

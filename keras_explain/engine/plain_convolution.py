@@ -13,8 +13,10 @@ On the way back TensorFlow takes longer than the products need where
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from keras import layers
@@ -30,6 +32,8 @@ FEW_PLACES = 256
 # if it is not filled up to more than so many times its size.
 FEWER = 1.5
 FILLED = 1.5
+
+WayBack = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 
@@ -61,23 +65,20 @@ class PlainConvolution:
         """Convolves one channel with a kernel of ones, to one channel."""
         return self.convolve(x, tf.ones([*self.size, 1, 1], x.dtype))
 
-    def pull(
-        self, x: tf.Tensor, kernel: tf.Tensor, given: tf.Tensor
-    ) -> tf.Tensor | None:
-        """Returns what the gradient hands to the input.
+    def way_back(self, x: tf.Tensor, kernel: Any) -> WayBack | None:
+        """Returns what hands the gradient to the input in less time.
 
         Args:
             x: Has the shape of the input.
-            kernel: `(*size, input channels, output channels)`.
-            given: What the output is given.
+            kernel: Has the shape `(*size, input channels, output channels)`.
 
         Returns:
-            A tensor in the shape of `x`; `None` where TensorFlow's own way
-            takes no longer.
+            `(kernel, given)`, with what the output is given, to a tensor in
+            the shape of `x`; `None` where TensorFlow takes no longer.
         """
         space = x.shape[1:-1]
-        exact = x.dtype == given.dtype == kernel.dtype == tf.float32
-        if self.channels_first or not exact or not space.is_fully_defined():
+        known = space.is_fully_defined() and x.dtype == tf.float32
+        if self.channels_first or not known:
             return None
         inputs, outputs = kernel.shape[-2:]
         if math.prod(self.size) == 1:
@@ -85,9 +86,9 @@ class PlainConvolution:
             pays = places <= SMALL or inputs >= outputs
             # TensorFlow pads six axes at the most, see `_spread`.
             if pays and (len(space) < 3 or set(self.strides) == {1}):
-                return self._as_product(space, kernel, given)
+                return functools.partial(self._as_product, space)
         elif self._comes_apart(inputs):
-            return self._apart(space, kernel, given)
+            return functools.partial(self._apart, space)
         return None
 
     def _results(self, space: Sequence[int]) -> list[int]:

@@ -257,8 +257,15 @@ class TensorRule:
         """Within this context the call is run."""
         return contextlib.nullcontext()
 
-    def finish(self, output: tf.Tensor) -> tf.Tensor:
-        """What the call hands on: its output, or with a ReLU folded in."""
+    def finish(
+        self, output: tf.Tensor, inputs: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        """What the call hands on: its output, or with a ReLU folded in.
+
+        Args:
+            output: What the call made.
+            inputs: Of its arguments in floats.
+        """
         return output
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
@@ -317,7 +324,7 @@ class PlacedTensorRule(ReadyRule):
                 return tf.nest.flatten(run(inputs))[number]
 
             at = Division(inside, signals, output, again, run)
-            handed_on = self.rule.finish(output)
+            handed_on = self.rule.finish(output, inside)
             return connect(
                 handed_on, given, lambda r: self.rule.divide(at, r), sink
             )

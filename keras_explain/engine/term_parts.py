@@ -96,7 +96,7 @@ class Parts:
         return found
 
     def _kind(self, term: Term) -> tuple[float, bool, bool]:
-        return term.sign, _is_constant(term.inputs), self._is_plain(term)
+        return term.sign, _is_constant(term.inputs), self.is_plain(term)
 
     def _stacks(self, terms: Sequence[Term]) -> bool:
         """Whether terms of one kind lie side by side."""
@@ -115,7 +115,7 @@ class Parts:
             weights,
             self._bias(terms),
             terms[0].sign,
-            self._is_plain(terms[0]),
+            self.is_plain(terms[0]),
             len(terms),
         )
 
@@ -126,7 +126,7 @@ class Parts:
         found = [term.bias(bias) for term in terms if term.bias is not none]
         return tf.add_n(found) if found else None
 
-    def _is_plain(self, term: Term) -> bool:
+    def is_plain(self, term: Term) -> bool:
         """Whether a term is what the layer itself makes."""
         biased = not self.linear.has_bias or (
             term.bias is same and not self.zero_bias

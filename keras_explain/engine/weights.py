@@ -88,10 +88,10 @@ class Weights:
             given *= self._spread(self._scale, given)
         else:
             kernel = self._kernel(modifier)
-        if self.linear.plain is not None:
-            share = self.linear.plain.pull(x, kernel, given)
-            if share is not None:
-                return share
+        plain = self.linear.plain
+        way = None if plain is None else plain.way_back(x, kernel)
+        if way is not None:
+            return way(kernel, given)
         return pulled(lambda t: self.linear.run(t, kernel, None), [x], given)[0]
 
     def _spread(self, vector: tf.Tensor, z: tf.Tensor) -> tf.Tensor:

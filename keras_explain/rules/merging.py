@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ from keras_explain.engine.relevance import (
     later,
     stabilized,
 )
+from keras_explain.engine.remaking import note_sum, sum_of
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import (
     Division,
@@ -57,7 +59,8 @@ class Norm(TensorRule):
         sums = _sums_signals(place)
         plain = sums or place.call.kind.startswith(_POOLINGS)
         adds = sums and place.call.kind == "Add"
-        rule = _PlacedNorm(self, place.fold.relu, plain, adds)
+        again = _not_held(place) if adds and place.fold.relu else None
+        rule = _PlacedNorm(self, place.fold.relu, plain, adds, again)
         return PlacedTensorRule(rule, place.signals)
 
 
@@ -70,30 +73,44 @@ class _PlacedNorm(TensorRule):
         relu: Whether the ReLU behind it is folded in.
         homogeneous: Whether inputs of zero are known to make zero.
         adds: Whether it is the sum of its inputs.
+        again: Which of two inputs is found as the difference of the sum
+            and the other, or `None`.
     """
 
     rule: Norm
     relu: bool
     homogeneous: bool
     adds: bool
+    again: int | None = None
 
-    def finish(self, output: tf.Tensor) -> tf.Tensor:
-        return tf.nn.relu(output) if self.relu else output
+    def finish(
+        self, output: tf.Tensor, inputs: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        found = tf.nn.relu(output) if self.relu else output
+        kinds = {(str(x.shape), x.dtype) for x in (output, *inputs)}
+        alike = len(kinds) == 1 and output.dtype == tf.float32
+        if self.again is not None and alike:
+            note_sum(inputs[self.again], inputs[1 - self.again], found)
+        return found
 
     def divide(self, at: Division, relevance: tf.Tensor) -> Shares:
         # What a folded ReLU cuts nobody else holds: to add again takes less
         # memory than to keep it.
-        inputs = [later(x, relevance) for x in at.inputs]
         given = tf.cast(relevance, tf.float32)
-        options = {"epsilon": self.rule.epsilon, "relu": self.relu}
-        if self.adds and len({str(x.shape) for x in inputs}) == 1:
+        options: dict[str, Any] = {
+            "epsilon": self.rule.epsilon, "relu": self.relu
+        }  # fmt: skip
+        if self.adds and len({str(x.shape) for x in at.inputs}) == 1:
             options["positive"] = self.rule.positive
+            read, options["again"] = self._read(at)
+            tensors = [later(t, relevance) for t in read]
             shares = in_one_pass(
-                _divided_sum, given, *inputs, absorbable=True, **options
+                _divided_sum, given, *tensors, absorbable=True, **options
             )
             # Apart from the others: few ask for it.
-            lost = in_one_pass(_lost_of_sum, given, *inputs, **options)
+            lost = in_one_pass(_lost_of_sum, given, *tensors, **options)
             return Shares(shares, [lost])
+        inputs = [later(x, relevance) for x in at.inputs]
         if self.rule.positive:
             inputs = [tf.nn.relu(x) for x in inputs]
         known = at.output.dtype == tf.float32 and not self.rule.positive
@@ -117,20 +134,58 @@ class _PlacedNorm(TensorRule):
             )
         return Shares(shares, [share * missing])
 
+    def _read(self, at: Division) -> tuple[Sequence[tf.Tensor], int | None]:
+        """What is read of a sum, and which input has to be found in it."""
+        known = None
+        if self.again is not None:
+            known = sum_of(at.inputs[self.again])
+        return (at.inputs, None) if known is None else (known, self.again)
+
+
+def _summands(
+    tensors: Sequence[tf.Tensor], positive: bool, again: int | None
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """What is added, and the sum: what relevance is divided by.
+
+    Args:
+        tensors: The inputs; or the sum and one of two inputs.
+        positive: Whether only positive inputs count.
+        again: Which of two inputs is to be found, if one is.
+    """
+    parts = list(tensors)
+    if again is not None:
+        # The sum as it was: added again it could be off by what the
+        # difference is, which may be much of a small sum.
+        total, other = tensors
+        parts = [other, other]
+        parts[again] = total - other
+        if not positive:
+            return parts, total
+    if positive:
+        parts = [tf.nn.relu(x) for x in parts]
+    return parts, tf.add_n(parts)
+
 
 def _divided_sum(
-    relevance: tf.Tensor, *inputs: tf.Tensor, positive: bool, **options: Any
+    relevance: tf.Tensor,
+    *tensors: tf.Tensor,
+    positive: bool,
+    again: int | None,
+    **options: Any,
 ) -> list[tf.Tensor]:
-    parts = [tf.nn.relu(x) for x in inputs] if positive else inputs
-    share = _over(relevance, tf.add_n(parts), **options)
+    parts, output = _summands(tensors, positive, again)
+    share = _over(relevance, output, **options)
     return [x * share for x in parts]
 
 
 def _lost_of_sum(
-    relevance: tf.Tensor, *inputs: tf.Tensor, positive: bool, **options: Any
+    relevance: tf.Tensor,
+    *tensors: tf.Tensor,
+    positive: bool,
+    again: int | None,
+    **options: Any,
 ) -> tf.Tensor:
-    parts = [tf.nn.relu(x) for x in inputs] if positive else inputs
-    output = tf.add_n(parts)
+    _, output = _summands(tensors, positive, again)
     missing = _denominator(output, **options) - output
     return _over(relevance, output, **options) * missing
 
@@ -149,6 +204,21 @@ def _sums_signals(place: Place) -> bool:
     """Whether a call is a sum or a mean of signals and of nothing else."""
     sums = place.call.kind in ("Add", "Subtract", "Average")
     return sums and len(place.signals) > 1 and all(place.signals)
+
+
+def _not_held(place: Place) -> int | None:
+    """Which of two summands nobody but the sum and its own rule reads."""
+    call, graph = place.call, place.graph
+    if len(call.arguments) != 2:
+        return None
+    for number, makers in enumerate(call.arguments):
+        maker = next(iter(makers))
+        if not call.direct[number] or maker == INPUT:
+            continue
+        made = graph.calls[maker]
+        if graph.readers(made) == [call] and made.readers == 1:
+            return number
+    return None
 
 
 _POOLINGS = ("AveragePool", "GlobalAverage", "AdaptiveAverage")

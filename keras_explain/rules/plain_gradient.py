@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_explain.engine.interception import without_activation
-from keras_explain.engine.linear import linear_maps
-from keras_explain.engine.plain_convolution import plain_convolution
+from keras_explain.engine.plain_convolution import (
+    PlainConvolution,
+    plain_convolution,
+)
 from keras_explain.engine.relevance import Shares, connect, cut
-from keras_explain.engine.rules import Place, ReadyRule
-from keras_explain.engine.terms import same
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.rules import Place, ReadyRule, Rule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +48,18 @@ class QuickGradient:
     splits = True
     reads = ""
 
-    def prepared(self, place: Place) -> _PlacedQuickGradient | None:
+    def prepared(self, place: Place) -> Rule | None:
         layer = place.call.operation
-        if plain_convolution(layer) is None:
+        plain = plain_convolution(layer)
+        if plain is None:
             return None
-        return _PlacedQuickGradient(layer, splits=True)
+        return _PlacedQuickGradient(layer, splits=True, plain=plain)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _PlacedQuickGradient(PlainGradient):
+    plain: PlainConvolution
+
     def apply(
         self,
         function: Callable,
@@ -66,15 +68,13 @@ class _PlacedQuickGradient(PlainGradient):
         sink: tf.Tensor | None = None,
     ) -> Any:
         x = args[0]
-        if x.dtype != tf.float32:
+        way = self.plain.way_back(x, self.layer.kernel)
+        if way is None:
             return super().apply(function, args, kwargs, sink)
-        inside = cut(x)
-        z = super().apply(function, (inside, *args[1:]), kwargs)
-        call = functools.partial(function, **kwargs)
+        z = super().apply(function, (cut(x), *args[1:]), kwargs)
 
         def backward(upstream: tf.Tensor) -> Shares:
-            (linear,) = linear_maps(self.layer, call)
-            weights = Weights(linear, upstream)
-            return Shares([weights.pull(inside, same, upstream)])
+            kernel = tf.convert_to_tensor(self.layer.kernel)
+            return Shares([way(kernel, upstream)])
 
         return connect(z, [x], backward, sink)

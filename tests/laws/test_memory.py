@@ -14,6 +14,7 @@ from keras import layers
 
 import keras_explain as ke
 from keras_explain.engine import weights
+from keras_explain.engine.remaking import origin
 from tests.allocation import peak
 
 METHODS = {
@@ -142,3 +143,38 @@ def test_nothing_is_computed_before_it_is_its_turn(make, name):
     explainer(noise.astype("float32"))
     ((concrete, *_),) = explainer._functions.values()
     assert not too_early(concrete.graph, "ArgMax")
+
+
+def held(graph):
+    """Pictures of the way forward that are read on the way back."""
+    found = set()
+    for op in that_run(graph):
+        if not op.name.startswith("gradients/"):
+            continue
+        for tensor in op.inputs:
+            made = origin(tensor)
+            forward = not made.op.name.startswith("gradients/")
+            if forward and made.shape.rank == 4:
+                found.add(made.name)
+    return found
+
+
+# What a ReLU or a sum with a ReLU makes, once, and the input. In `alpha2_beta1`
+# each layer with a kernel has a tensor of its own. `epsilon` divides by what
+# the last layer of a block makes, which then has to be there.
+RELUS, BLOCKS = 1 + 4 * 3, 4
+HELD = {
+    "alpha1_beta0": 1 + RELUS,
+    "epsilon_plus_flat": 1 + RELUS,
+    "alpha2_beta1": 1 + RELUS + RELUS,
+    "epsilon": 1 + RELUS + BLOCKS,
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_residual_summand_is_held_where_it_is_divided_by(name):
+    explainer = METHODS[name](residual())
+    noise = np.random.default_rng(0).normal(size=(2, 64, 64, 3))
+    explainer(noise.astype("float32"))
+    ((concrete, *_),) = explainer._functions.values()
+    assert len(held(concrete.graph)) == HELD[name]
