@@ -13,6 +13,14 @@ from keras import layers, ops
 CLASSES = 10
 
 
+class Standardized(layers.Conv2D):
+    """A convolution that does something of its own with its kernel."""
+
+    def convolution_op(self, inputs, kernel):
+        kernel -= ops.mean(kernel, (0, 1, 2), keepdims=True)
+        return super().convolution_op(inputs, kernel)
+
+
 @dataclasses.dataclass
 class Specimen:
     """A model, inputs it takes and what is to be expected of it.

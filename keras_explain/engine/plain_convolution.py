@@ -128,18 +128,25 @@ class PlainConvolution:
         flat = len(self.size) == 2 and set(self.strides) == {stride}
         if not flat or stride == 1:
             return False  # nor are there gaps in a kernel with strides
-        number = [-(-size // stride) for size in self.size]
+        number = self._blocks()
         filled = math.prod(number) * stride**2
         fewer = _products(self.size, channels) / _products(
             number, channels * stride**2
         )
         return fewer >= FEWER and filled <= FILLED * math.prod(self.size)
 
+    def _blocks(self) -> list[int]:
+        """How many strides wide the kernel is along the axes of space."""
+        return [
+            -(-size // stride)
+            for size, stride in zip(self.size, self.strides, strict=True)
+        ]
+
     def _apart(
         self, space: Sequence[int], kernel: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
         stride = self.strides[0]
-        high, wide = (-(-size // stride) for size in self.size)
+        high, wide = self._blocks()
         inputs, outputs = kernel.shape[-2:]
         lacking = [
             [0, number * stride - size]
@@ -154,9 +161,9 @@ class PlainConvolution:
             [high, wide, stride**2 * inputs, outputs],
         )
         results = self._results(space)
-        blocks = [results[0] + high - 1, results[1] + wide - 1]
+        whole = [results[0] + high - 1, results[1] + wide - 1]
         found = tf.nn.conv2d_transpose(
-            given, parts, [tf.shape(given)[0], *blocks, parts.shape[2]],
+            given, parts, [tf.shape(given)[0], *whole, parts.shape[2]],
             strides=1, padding="VALID",
         )  # fmt: skip
         found = tf.nn.depth_to_space(found, stride)

@@ -25,10 +25,13 @@ class PlainGradient(ReadyRule):
     Attributes:
         layer: The layer.
         splits: Whether its activation is a call of its own.
+        plain: The convolution that the layer is, to go back by the way that
+            takes least time; `None` for TensorFlow's own.
     """
 
     layer: Any
     splits: bool = False
+    plain: PlainConvolution | None = None
 
     def apply(
         self,
@@ -37,13 +40,24 @@ class PlainGradient(ReadyRule):
         kwargs: dict[str, Any],
         sink: tf.Tensor | None = None,
     ) -> Any:
+        way = None
+        if self.plain is not None:
+            way = self.plain.way_back(args[0], self.layer.kernel)
         alone = without_activation if self.splits else contextlib.nullcontext
         with alone(self.layer):
-            return function(*args, **kwargs)
+            if way is None:
+                return function(*args, **kwargs)
+            z = function(cut(args[0]), *args[1:], **kwargs)
+
+        def backward(upstream: tf.Tensor) -> Shares:
+            kernel = tf.convert_to_tensor(self.layer.kernel)
+            return Shares([way(kernel, upstream)])
+
+        return connect(z, args[:1], backward, sink)
 
 
 class QuickGradient:
-    """The gradient of a plain convolution, by the way that takes least time."""
+    """The plain gradient of plain convolutions; leaves other layers alone."""
 
     splits = True
     reads = ""
@@ -53,28 +67,4 @@ class QuickGradient:
         plain = plain_convolution(layer)
         if plain is None:
             return None
-        return _PlacedQuickGradient(layer, splits=True, plain=plain)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _PlacedQuickGradient(PlainGradient):
-    plain: PlainConvolution
-
-    def apply(
-        self,
-        function: Callable,
-        args: tuple,
-        kwargs: dict[str, Any],
-        sink: tf.Tensor | None = None,
-    ) -> Any:
-        x = args[0]
-        way = self.plain.way_back(x, self.layer.kernel)
-        if way is None:
-            return super().apply(function, args, kwargs, sink)
-        z = super().apply(function, (cut(x), *args[1:]), kwargs)
-
-        def backward(upstream: tf.Tensor) -> Shares:
-            kernel = tf.convert_to_tensor(self.layer.kernel)
-            return Shares([way(kernel, upstream)])
-
-        return connect(z, [x], backward, sink)
+        return PlainGradient(layer, splits=True, plain=plain)

@@ -12,17 +12,10 @@ from keras_explain import DeepLIFT
 from keras_explain.engine import execution
 from keras_explain.engine.recording import record
 from keras_explain.rules.deeplift import difference_composite
+from tests.zoo import Standardized
 
 BACK = "Conv2DBackpropInput"
 SHAPE = (16, 16, 3)
-
-
-class Standardized(layers.Conv2D):
-    """A convolution that does something of its own with its kernel."""
-
-    def convolution_op(self, inputs, kernel):
-        kernel -= tf.reduce_mean(kernel, (0, 1, 2), keepdims=True)
-        return super().convolution_op(inputs, kernel)
 
 
 def affine_model(dtype="float32", kind=layers.Conv2D):

@@ -10,16 +10,9 @@ from keras import layers
 from keras_explain import rules
 from keras_explain.engine import execution
 from keras_explain.engine.recording import record
+from tests.zoo import Standardized
 
 BACK = "Conv2DBackpropInput"
-
-
-class Standardized(layers.Conv2D):
-    """A convolution that does something of its own with its kernel."""
-
-    def convolution_op(self, inputs, kernel):
-        kernel -= tf.reduce_mean(kernel, (0, 1, 2), keepdims=True)
-        return super().convolution_op(inputs, kernel)
 
 
 def convolutions(layer, channels, rule, *, behind_relu=False):
