@@ -9,6 +9,7 @@ stands before or behind is folded in.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -112,13 +113,21 @@ class LinearMap:
         """Whether anything is added at last."""
         return self.bias is not None or self.behind is not None
 
+    @property
+    def terms(self) -> int:
+        """How many products each value of `z` is a sum of, at most."""
+        return self.kernel().shape.num_elements() // self._channels_made()
+
+    def _channels_made(self) -> int:
+        kernel = self.kernel().shape
+        sizes = enumerate(self.outputs or ())
+        return math.prod(kernel[axis] for axis, size in sizes if size != 1)
+
     def no_bias(self) -> tf.Tensor:
         """Returns a bias of zeros."""
         if self.bias is not None:
             return tf.zeros_like(self.bias())
-        kernel = self.kernel().shape
-        axes = [k for k, size in enumerate(self.outputs or ()) if size != 1]
-        return tf.zeros([int(np.prod([kernel[k] for k in axes]))])
+        return tf.zeros([self._channels_made()])
 
     def spread(self, bias: tf.Tensor, rank: int) -> tf.Tensor:
         """Returns the bias such that it broadcasts to `z` of that rank."""

@@ -39,6 +39,12 @@ from keras_explain.engine.terms import (
 )
 from keras_explain.engine.weights import Weights
 
+# Sums of so few products are made again on the way back where both parts of
+# them are needed. To hold one of the parts saves a pass through the layer,
+# but takes a tensor that is large for what the pass costs, and forward the
+# kernel in two parts.
+FEW_TERMS = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class LinearRule:
@@ -51,8 +57,8 @@ class LinearRule:
         zero_bias: Whether the bias is left out, so that nothing is lost to
             it.
         composed: Whether its two groups, the first of what is positive and
-            the second of what is negative, together make up `z`, which then
-            is computed as their sum.
+            the second of what is negative, together make up `z`, which can
+            be computed as their sum.
     """
 
     name: str
@@ -161,8 +167,7 @@ class _Division:
         inside = cut(x)
         weights = Weights(self.linear, inside)
         parts = self._parts(weights, inside)
-        composed = self.rule.composed and self.linear.takes_bias
-        if composed and x.dtype == tf.float32:
+        if self._holds_parts(x):
             totals = [
                 self._total(weights, group, parts.of(group))
                 for group in self.groups
@@ -178,6 +183,12 @@ class _Division:
             return self._divide(inside, z, smaller, upstream)
 
         return connect(z, [x], backward, sink)
+
+    def _holds_parts(self, x: tf.Tensor) -> bool:
+        """Whether both groups are made forward, and `z` of them."""
+        if not self.rule.composed or not self.linear.takes_bias:
+            return False
+        return x.dtype == tf.float32 and self.linear.terms > FEW_TERMS
 
     def _reads_output(self, parts: Parts) -> bool:
         """Whether what it divides by is the output, or hangs on its sign."""

@@ -128,3 +128,24 @@ def test_both_parts_come_back_to_the_last_digit(relu):
     is_open = above > below if relu else np.full(500, True)
     for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine[is_open], theirs[is_open], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels", "terms"),
+    [
+        (layers.Dense(7), 5, [5]),
+        (layers.EinsumDense("abc,cd->abd", (None, 7)), 5, [5]),
+        (layers.Conv1D(7, 3), 5, [3 * 5]),
+        (layers.Conv2D(8, (2, 3), groups=2), 6, [2 * 3 * 3]),
+        (layers.Conv2DTranspose(7, 3, strides=2), 5, [3 * 3 * 5]),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), 5, [3 * 3]),
+        (layers.DepthwiseConv2D(3), 1, [3 * 3]),
+        (layers.SeparableConv2D(7, 3), 5, [3 * 3, 5]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_how_many_products_a_sum_has(layer, channels, terms):
+    rank = getattr(layer, "rank", 1)
+    layer.build((None, *[6] * rank, channels))
+    found = [linear.terms for linear in linear_maps(layer, layer.call)]
+    assert found == terms

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_explain import rules
-from keras_explain.engine import execution
+from keras_explain.engine import execution, linear_rule
 from keras_explain.engine.recording import record
 
 EPSILON = 1e-6
@@ -208,6 +208,21 @@ def test_rules_by_the_jacobian(name, behind_relu):
 
     Behind a ReLU the terms of negative inputs are left out; it must not show.
     """
+    chosen = list(RULES) if name in THOROUGH else FEW
+    if name == "conv2d relu":
+        chosen = [rule for rule in chosen if rule != "norm"]  # of sums alone
+    by_the_jacobian(name, behind_relu, chosen)
+
+
+@pytest.mark.parametrize("behind_relu", [False, True], ids=["any", "positive"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_part_of_each_sum_is_held(name, behind_relu, monkeypatch):
+    """As it is of sums of many products."""
+    monkeypatch.setattr(linear_rule, "FEW_TERMS", 0)
+    by_the_jacobian(name, behind_relu, ["alpha2", "alpha1.5"])
+
+
+def by_the_jacobian(name, behind_relu, chosen):
     make, shape = LAYERS[name]
     layer = with_whole_weights(make(), shape)
     rng = np.random.default_rng(1)
@@ -215,9 +230,6 @@ def test_rules_by_the_jacobian(name, behind_relu):
     inputs = keras.Input(shape)
     signal = layers.ReLU()(inputs) if behind_relu else inputs
     model = keras.Model(inputs, layer(signal))
-    chosen = list(RULES) if name in THOROUGH else FEW
-    if layer.get_config().get("activation") == "relu":
-        chosen = [rule for rule in chosen if rule != "norm"]  # of sums alone
     shape = (2, *model.output_shape[1:])
     r = rng.normal(size=shape)
     kernels = rules.role("linear")
