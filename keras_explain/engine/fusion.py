@@ -240,6 +240,34 @@ def in_one_pass(
     return compilation.absorbing(plan, tensors, otherwise, absorbable)
 
 
+def compiles(rows: int) -> bool:
+    """Whether there is compilation, for a batch of at most so many rows."""
+    compilation = _CURRENT.get()
+    return compilation is not None and (compilation.rows or 0) <= rows
+
+
+def compiled(
+    function: Callable,
+    *tensors: tf.Tensor,
+    otherwise: Callable,
+    **options: Any,
+) -> Any:
+    """Calls a function compiled for the first batch, where anything is.
+
+    Args:
+        function: Of tensors by position, and of options by name. It must
+            not depend on anything else.
+        tensors: Of any kind.
+        otherwise: Does the same for other batches.
+        options: Of either function, which can be hashed.
+    """
+    compilation = _CURRENT.get()
+    other = functools.partial(otherwise, **options)
+    if compilation is None:
+        return other(*tensors)
+    return compilation.call(_plan(function, tensors, options), tensors, other)
+
+
 def origins(tensor: tf.Tensor) -> list[tf.Tensor]:
     """What has to be there before a tensor can be.
 

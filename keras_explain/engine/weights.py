@@ -8,18 +8,17 @@ dense layer, which can be larger than all activations, block by block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import tensorflow as tf
 
+from keras_explain.engine import dense_blocks
+from keras_explain.engine.dense_blocks import DenseBlocks
 from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap
 from keras_explain.engine.rules import pulled
 from keras_explain.engine.terms import Modifier, ones, same
-
-# Values of a kernel of which a modified copy is made at once.
-BLOCK = 2 << 20
 
 
 class Weights:
@@ -62,7 +61,8 @@ class Weights:
             z = self._alike(self._ones(self._summed(x)), self.linear.outputs)
             z = z if bias is None else z + self._spread(bias, z)
         elif self._in_blocks(modifier):
-            z = self._sum_of_blocks(x, modifier, bias)
+            z = self._blocks(modifier).times(x)
+            z = z if bias is None else z + bias
         else:
             z = self.linear.run(x, self._kernel(modifier), bias)
         return tf.nn.relu(z) if relu else z
@@ -82,7 +82,7 @@ class Weights:
             (share,) = pulled(self._ones, [one], self._summed(given))
             return self._alike(share, self.linear.inputs)
         if self._in_blocks(modifier):
-            return self._back_in_blocks(modifier, given)
+            return self._blocks(modifier).back(given)
         if self._scales_output(modifier, x):
             kernel = self.linear.kernel()
             given *= self._spread(self._scale, given)
@@ -142,44 +142,10 @@ class Weights:
     def _in_blocks(self, modifier: Modifier) -> bool:
         if modifier is same or not self.linear.dense:
             return False
-        return self.linear.kernel().shape.num_elements() > BLOCK
+        return self.linear.kernel().shape.num_elements() > dense_blocks.BLOCK
 
-    def _blocks(self, modifier: Modifier) -> Iterator[tuple[slice, Callable]]:
-        """Rows of the kernel, and how to make what they become."""
-        kernel = self.linear.kernel()
-        rows, columns = kernel.shape
-        number = -(-rows * columns // BLOCK)
-        size = -(-rows // number)
-        for first in range(0, rows, size):
-            part = slice(first, min(first + size, rows))
-
-            def made(after: tf.Tensor, part: slice = part) -> tf.Tensor:
-                # One after the other, so that there is one at a time.
-                with tf.control_dependencies([after]):
-                    block = kernel[part]
-                    if self._scale is not None:
-                        block *= self._scale
-                    return modifier(block)
-
-            yield part, made
-
-    def _sum_of_blocks(
-        self, x: tf.Tensor, modifier: Modifier, bias: tf.Tensor | None
-    ) -> tf.Tensor:
-        z, last = None, self._after
-        for part, made in self._blocks(modifier):
-            last = tf.tensordot(x[..., part], made(last), 1)
-            z = last if z is None else z + last
-        return z if bias is None else z + bias
-
-    def _back_in_blocks(
-        self, modifier: Modifier, given: tf.Tensor
-    ) -> tf.Tensor:
-        found, last = [], given
-        for _, made in self._blocks(modifier):
-            last = tf.tensordot(given, made(last), [[-1], [1]])
-            found.append(last)
-        return tf.concat(found, -1)
+    def _blocks(self, modifier: Modifier) -> DenseBlocks:
+        return DenseBlocks(self.linear.kernel(), self._scale, modifier)
 
 
 def _scaled(z: tf.Tensor, *vectors: tf.Tensor, relu: bool) -> tf.Tensor:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_explain.engine import weights
+from keras_explain.engine import dense_blocks
 from keras_explain.engine.linear import linear_maps
 from keras_explain.engine.linear_rule import divided_by_parts, joined
 from keras_explain.engine.terms import negative, ones, positive, same
@@ -39,7 +39,7 @@ def dense(shape, scaled):
 @pytest.mark.parametrize("shape", [(7,), (3, 7), (1,)])
 @pytest.mark.parametrize("name", MODIFIERS)
 def test_dense(name, shape, scaled, block, monkeypatch):
-    monkeypatch.setattr(weights, "BLOCK", block)
+    monkeypatch.setattr(dense_blocks, "BLOCK", block)
     layer, linear = dense(shape, scaled)
     modifier, slow = MODIFIERS[name]
     rng = np.random.default_rng(0)
@@ -67,7 +67,7 @@ def test_dense(name, shape, scaled, block, monkeypatch):
 
 
 def test_no_copy_of_a_large_kernel_is_made(monkeypatch):
-    monkeypatch.setattr(weights, "BLOCK", 9)
+    monkeypatch.setattr(dense_blocks, "BLOCK", 9)
     _, linear = dense((7,), False)
 
     @tf.function

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 import keras_explain as ke
-from keras_explain.engine import linear_rule, weights
+from keras_explain.engine import dense_blocks, linear_rule
 from keras_explain.engine.remaking import origin
 from tests.allocation import peak
 
@@ -73,13 +73,13 @@ HELD_PARTS = {stack: 2.5, residual: 2.4}
 @pytest.mark.parametrize("make", [stack, residual])
 @pytest.mark.parametrize("name", METHODS)
 def test_it_holds_little(make, name, monkeypatch):
-    monkeypatch.setattr(weights, "BLOCK", 1 << 18)
+    monkeypatch.setattr(dense_blocks, "BLOCK", 1 << 18)
     check_peak(make, name, 2.0)
 
 
 @pytest.mark.parametrize("make", HELD_PARTS)
 def test_parts_of_long_sums_are_held(make, monkeypatch):
-    monkeypatch.setattr(weights, "BLOCK", 1 << 18)
+    monkeypatch.setattr(dense_blocks, "BLOCK", 1 << 18)
     monkeypatch.setattr(linear_rule, "FEW_TERMS", 0)
     check_peak(make, "alpha2_beta1", HELD_PARTS[make])
 
