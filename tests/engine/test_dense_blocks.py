@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
+import keras_explain as ke
 from keras_explain.engine import dense_blocks
 from keras_explain.engine.dense_blocks import DenseBlocks
 from keras_explain.engine.fusion import Compilation
 from keras_explain.engine.terms import negative, positive
+from tests.marking import slow_but
 
 RNG = np.random.default_rng(0)
 COLUMNS = 3
@@ -115,3 +119,34 @@ def waits_for(op, blocks):
             else:
                 stack.append(other)
     return found
+
+
+METHODS = {
+    "alpha2_beta1": lambda m: ke.LRP(m, composite="alpha2_beta1"),
+    "gamma": lambda m: ke.LRP(m, composite="epsilon_gamma_box",
+                              low=-5, high=5),
+    "excitation_backprop": ke.ExcitationBackprop,
+    "deep_lift": lambda m: ke.DeepLIFT(m, rule="genomics_default",
+                                       baseline=0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", slow_but({"alpha2_beta1"}, METHODS))
+def test_methods_find_the_same_in_loops(name, monkeypatch):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((30,))
+    x = layers.Dense(21, use_bias=False)(inputs)
+    x = layers.BatchNormalization(gamma_initializer="normal")(x)
+    x = layers.Dense(13, activation="relu")(layers.ReLU()(x))
+    model = keras.Model(inputs, layers.Dense(5)(x))
+    images = values(4, 30)
+    expected = METHODS[name](model).explain(images, 1).attributions
+    monkeypatch.setattr(dense_blocks, "BLOCK", 10 * COLUMNS)
+    explainer = METHODS[name](model)
+    scale = np.abs(expected).max()
+    for number in (2, 4):  # that it compiles for, and another
+        found = explainer(images[:number], 1)
+        np.testing.assert_allclose(found, expected[:number], atol=2e-6 * scale)
+    (compilation,) = [held[-1] for held in explainer._functions.values()]
+    made = {plan.function.__name__ for plan, _ in compilation._functions}
+    assert made & {"_looped", "_looped_back"}
