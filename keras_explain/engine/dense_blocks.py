@@ -8,12 +8,12 @@ processor multiplies them: memory is read once, and nothing is written.
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from keras_explain.engine.fusion import compiled, compiles
+from keras_explain.engine.fusion import for_few
 from keras_explain.engine.terms import Modifier
 
 # Values of a kernel that are one block.
@@ -23,8 +23,10 @@ BLOCK = 2 << 20
 ROWS = 8
 # With more samples than this, products are worth a copy of the block.
 FEW_SAMPLES = 8
-# Blocks that compiled loops work at, each on one thread.
-AT_ONCE = min(os.cpu_count() or 1, 8)
+# Compiled loops for a kernel of as many blocks or more, each on one thread:
+# with fewer of them sums of many rows lose digits. To compile one takes 0.2 s
+# of the first call.
+LOOPS = 8
 
 
 class DenseBlocks:
@@ -48,53 +50,73 @@ class DenseBlocks:
 
     def times(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the product of `(..., inputs)` and the kernel."""
-        return tf.add_n(
-            self._each(_product, _looped, x, lambda part: x[..., part])
-        )
+
+        def read(part: slice) -> tf.Tensor:
+            return x[..., part]
+
+        return self._made(x, read, tf.add_n, _looped, _product)
 
     def back(self, given: tf.Tensor) -> tf.Tensor:
         """Returns what `(..., outputs)` hands to the inputs."""
-        return tf.concat(
-            self._each(_product_back, _looped_back, given, lambda _: given), -1
-        )
 
-    def _each(
+        def read(_: slice) -> tf.Tensor:
+            return given
+
+        join = functools.partial(tf.concat, axis=-1)
+        return self._made(given, read, join, _looped_back, _product_back)
+
+    def _made(
         self,
-        whole: Callable,
-        looped: Callable,
         values: tf.Tensor,
         read: Callable[[slice], tf.Tensor],
-    ) -> list[tf.Tensor]:
-        """What each block makes of what it reads.
+        join: Callable[[list[tf.Tensor]], tf.Tensor],
+        looped: Callable,
+        product: Callable,
+    ) -> tf.Tensor:
+        """What all blocks make.
 
         Args:
-            whole: Does so with a copy of the block.
-            looped: The same in a loop, for compilation.
             values: All that is read. Nothing is made before it is there.
-            read: Of these, what belongs to some rows.
+            read: What belongs to some rows.
+            join: Makes one result of all.
+            looped: Runs one block, for compilation.
+            product: Does the same with a copy of the block.
         """
-        few = values.shape.rank == 2 and values.dtype == tf.float32
-        loops = few and compiles(FEW_SAMPLES)
-        found: list[tf.Tensor] = []
-        for part in self._parts():
-            # Copies are made one after the other, so that there is one at
-            # a time; loops make none.
-            at_once = AT_ONCE if loops else 1
-            waits = found[-at_once] if len(found) >= at_once else values
-            with tf.control_dependencies([waits]):
-                tensors = [read(part), self.kernel[part], *self._scale]
-                made = (
-                    compiled(looped, *tensors, otherwise=whole,
-                             modifier=self.modifier)
-                    if loops
-                    else whole(*tensors, modifier=self.modifier)
-                )  # fmt: skip
-            found.append(made)
-        return found
 
-    def _parts(self) -> Iterator[slice]:
-        rows, columns = self.kernel.shape
-        number = -(-rows * columns // BLOCK)
+        blocks = -(-self.kernel.shape.num_elements() // BLOCK)
+
+        def in_loops(compiled: Callable) -> tf.Tensor:
+            return join(
+                [
+                    compiled(looped, *self._read(read, part, values),
+                             modifier=self.modifier)
+                    for part in self._parts(LOOPS)
+                ]
+            )  # fmt: skip
+
+        def with_copies() -> tf.Tensor:
+            found = [values]
+            for part in self._parts(blocks):
+                # One after the other, so that there is one copy at a time.
+                tensors = self._read(read, part, found[-1])
+                found.append(product(*tensors, modifier=self.modifier))
+            return join(found[1:])
+
+        known = values.shape.rank == 2 and values.dtype == tf.float32
+        if not known or blocks < LOOPS:
+            return with_copies()
+        return for_few(FEW_SAMPLES, in_loops, with_copies)
+
+    def _read(
+        self, read: Callable[[slice], tf.Tensor], part: slice, after: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """What a block is made of, not before another tensor is there."""
+        with tf.control_dependencies([after]):
+            return [read(part), self.kernel[part], *self._scale]
+
+    def _parts(self, number: int) -> Iterator[slice]:
+        """So many parts of the rows, or fewer."""
+        rows = self.kernel.shape[0]
         size = -(-rows // number)
         for first in range(0, rows, size):
             yield slice(first, min(first + size, rows))

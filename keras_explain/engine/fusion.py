@@ -122,17 +122,29 @@ class Compilation:
         other = plan
         if otherwise is not None:
             other = plan._replace(function=otherwise, options=())
+        compiled = self._compiled(plan, tensors)
+        return self.choose(
+            lambda: compiled(*tensors), lambda: other.run(*tensors)
+        )
+
+    def choose(self, first: Callable, other: Callable) -> Any:
+        """Calls one of two functions, the first if it is the first batch."""
+        return tf.cond(self._is_first, first, other)
+
+    def compiled(
+        self, function: Callable, *tensors: tf.Tensor, **options: Any
+    ) -> Any:
+        """Calls a function compiled, for the first batch alone."""
+        plan = _plan(function, tensors, options)
+        return self._compiled(plan, tensors)(*tensors)
+
+    def _compiled(self, plan: _Plan, tensors: Sequence[tf.Tensor]) -> Callable:
         specs = tuple(tf.TensorSpec(t.shape, t.dtype) for t in tensors)
         key = (plan, specs)
         if key not in self._functions:
             made = tf.function(plan.run, jit_compile=True, autograph=False)
             self._functions[key] = made.get_concrete_function(*specs)
-        compiled = self._functions[key]
-        return tf.cond(
-            self._is_first,
-            lambda: compiled(*tensors),
-            lambda: other.run(*tensors),
-        )
+        return self._functions[key]
 
     def absorbing(
         self,
@@ -240,32 +252,25 @@ def in_one_pass(
     return compilation.absorbing(plan, tensors, otherwise, absorbable)
 
 
-def compiles(rows: int) -> bool:
-    """Whether there is compilation, for a batch of at most so many rows."""
-    compilation = _CURRENT.get()
-    return compilation is not None and (compilation.rows or 0) <= rows
-
-
-def compiled(
-    function: Callable,
-    *tensors: tf.Tensor,
-    otherwise: Callable,
-    **options: Any,
-) -> Any:
-    """Calls a function compiled for the first batch, where anything is.
+def for_few(
+    rows: int,
+    looped: Callable[[Callable], tf.Tensor],
+    otherwise: Callable[[], tf.Tensor],
+) -> tf.Tensor:
+    """Chooses between compiled functions and operations.
 
     Args:
-        function: Of tensors by position, and of options by name. It must
-            not depend on anything else.
-        tensors: Of any kind.
-        otherwise: Does the same for other batches.
-        options: Of either function, which can be hashed.
+        rows: Of how many samples the first batch is at the most, if compiled
+            functions are to run for it.
+        looped: Makes the result, with what it is given to compile with:
+            `(function, *tensors, **options)`, as in `in_one_pass` but for
+            tensors of any kind.
+        otherwise: Makes the same, where nothing is compiled.
     """
     compilation = _CURRENT.get()
-    other = functools.partial(otherwise, **options)
-    if compilation is None:
-        return other(*tensors)
-    return compilation.call(_plan(function, tensors, options), tensors, other)
+    if compilation is None or (compilation.rows or 0) > rows:
+        return otherwise()
+    return compilation.choose(lambda: looped(compilation.compiled), otherwise)
 
 
 def origins(tensor: tf.Tensor) -> list[tf.Tensor]:

@@ -59,11 +59,11 @@ def values(*shape):
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-# Fewer rows than a step has, as many, more with a rest; blocks of two sizes.
-@pytest.mark.parametrize("rows", [1, 7, 8, 21, 64, 100])
+# Too few for loops, fewer than a step in each, as many, more with a rest.
+@pytest.mark.parametrize("rows", [1, 14, 15, 64, 100])
 @pytest.mark.parametrize("name", MODIFIERS)
 def test_loops_make_what_copies_make(name, rows, scaled, monkeypatch):
-    monkeypatch.setattr(dense_blocks, "BLOCK", 30 * COLUMNS)
+    monkeypatch.setattr(dense_blocks, "BLOCK", 2 * COLUMNS)
     modifier, slow = MODIFIERS[name]
     kernel, scale = values(rows, COLUMNS), values(COLUMNS) if scaled else None
     run, compilation = traced(tf.constant(kernel), scale, modifier, 2)
@@ -74,13 +74,13 @@ def test_loops_make_what_copies_make(name, rows, scaled, monkeypatch):
         product, back = run(x, given)
         np.testing.assert_allclose(product, x @ modified, atol=2e-5)
         np.testing.assert_allclose(back, given @ modified.T, atol=2e-5)
-    assert compilation._functions
+    assert bool(compilation._functions) == (rows >= 15)
     assert run.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("batch", [dense_blocks.FEW_SAMPLES, None])
 def test_products_of_many_samples_are_worth_a_copy(batch, monkeypatch):
-    monkeypatch.setattr(dense_blocks, "BLOCK", 30 * COLUMNS)
+    monkeypatch.setattr(dense_blocks, "BLOCK", 10 * COLUMNS)
     batch = batch and batch + 1
     kernel = values(100, COLUMNS)
     run, compilation = traced(tf.constant(kernel), None, positive, batch)
@@ -90,22 +90,38 @@ def test_products_of_many_samples_are_worth_a_copy(batch, monkeypatch):
     assert not compilation._functions
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-@pytest.mark.parametrize("loops", [False, True])
-def test_how_many_blocks_are_at_work(loops, at_once, monkeypatch):
-    """Copies are made one at a time, and loops run side by side."""
-    monkeypatch.setattr(dense_blocks, "BLOCK", 10 * COLUMNS)
-    monkeypatch.setattr(dense_blocks, "AT_ONCE", at_once)
+@pytest.mark.parametrize("compiles", [False, True])
+def test_there_is_one_copy_at_a_time(compiles, monkeypatch):
+    monkeypatch.setattr(dense_blocks, "BLOCK", 8 * COLUMNS)
     kernel = tf.constant(values(80, COLUMNS))
-    run, _ = traced(kernel, None, positive, 2 if loops else None)
-    graph = run.get_concrete_function().graph
+    run, _ = traced(kernel, None, positive, 2 if compiles else None)
+    graphs = [run.get_concrete_function().graph]
+    if compiles:
+        graphs = branches(graphs[0])
+    found = [at_once(graph) for graph in graphs]
+    # Of ten copies one, and of eight loops all.
+    assert found == ([(8, 8), (10, 1)] if compiles else [(10, 1)])
+
+
+def branches(graph):
+    """What the product is made by, in the first batch and in others."""
+    (choice, *_) = [op for op in graph.get_operations() if "If" in op.type]
+    names = [
+        choice.get_attr(f"{name}_branch").name for name in ("then", "else")
+    ]
+    return [graph._get_function(name).graph for name in names]
+
+
+def at_once(graph):
+    """How many blocks there are, and how many wait for no other."""
     (total,) = [op for op in graph.get_operations() if op.type == "AddN"]
     made = [t.op.name for t in total.inputs]
-    assert len(made) == 8
-    number = at_once if loops else 1
-    for k, name in enumerate(made):
-        before = waits_for(graph.get_operation_by_name(name), set(made))
-        assert before == ({made[k - number]} if k >= number else set())
+    before = [
+        waits_for(graph.get_operation_by_name(name), set(made)) for name in made
+    ]
+    number = before.count(set())
+    assert before[number:] == [{name} for name in made[:-number]]
+    return len(made), number
 
 
 def waits_for(op, blocks):
