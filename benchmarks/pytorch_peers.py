@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import torch  # before TensorFlow, which otherwise has symbols of its own loaded
+import torch
 import torchvision
 from captum import attr
 from zennit import canonizers, composites, rules, types
@@ -81,12 +81,12 @@ def _zennit(make: Callable) -> Callable:
     return made
 
 
-def _captum(make: Callable, **options: Any) -> Callable:
+def _captum(make: Callable) -> Callable:
     """A method of Captum: `(x) -> attributions`."""
 
     def made(model: torch.nn.Module, target: torch.Tensor, _: Any) -> Callable:
         method = make(model)
-        return lambda x: method.attribute(x, target=target, **options).detach()
+        return lambda x: method.attribute(x, target=target).detach()
 
     return made
 

@@ -82,7 +82,6 @@ class DenseBlocks:
             looped: Runs one block, for compilation.
             product: Does the same with a copy of the block.
         """
-
         blocks = -(-self.kernel.shape.num_elements() // BLOCK)
 
         def in_loops(compiled: Callable) -> tf.Tensor:
