@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_explain.engine.graph import Graph
@@ -52,6 +54,9 @@ def _uses(operation: object, shape: tuple[int | None, ...] | None) -> int:
 class KeptPart:
     """A computation whose results are kept until what it reads changes.
 
+    It holds what its variables held when they were last looked at, which takes
+    no memory until they change.
+
     Args:
         compute: `(*tensors) -> [tensors]`, called under trace.
         tensors: What it is given first; later ones are alike.
@@ -69,13 +74,17 @@ class KeptPart:
     ):
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         with TRACE_LOCK, tf.init_scope():
-            made = tf.function(compute, autograph=False)
-            self._function = made.get_concrete_function(*specs)
-            made = tf.function(self._fingerprints, autograph=False)
-            self._look = made.get_concrete_function(*specs)
+            self._function = _traced(compute, *specs)
+            variables = self._function.variables
+            self._read = _traced(lambda: [v.read_value() for v in variables])
+            self._print = _traced(_fingerprint, *specs)
+            self._print_all = _traced(
+                lambda: _fingerprint(*[v.read_value() for v in variables])
+            )
         self.depends_on_no_more = self._is_pure()
         self._lock = threading.Lock()
-        self._seen: bytes | None = None
+        self._held: list[np.ndarray] = []
+        self._seen: tuple[bytes, bytes] | None = None
         self._results: list[tf.Tensor] = []
 
     def _is_pure(self) -> bool:
@@ -93,33 +102,59 @@ class KeptPart:
 
     def results(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Returns what it makes of the tensors and the weights as they are."""
-        seen = self._look(*tensors).numpy().tobytes()
         with self._lock:
+            seen = self._weights(), _bytes(self._print(*tensors))
             if seen != self._seen:
                 self._results = []  # so that there are never two of them
                 self._results = list(self._function(*tensors))
                 self._seen = seen
             return self._results
 
+    def _weights(self) -> bytes:
+        """Eight bytes for all weights."""
+        # What is held is not freed, so that nothing else has its address.
+        read = [np.asarray(value) for value in self._read()]
+        if self._seen is not None and _addresses(read) == _addresses(
+            self._held
+        ):
+            return self._seen[0]
+        self._held = read
+        return _bytes(self._print_all())
+
     def forget(self) -> None:
         """Lets the results go; they are computed again when asked for."""
         with self._lock:
-            self._seen, self._results = None, []
+            self._seen, self._results, self._held = None, [], []
 
-    def _fingerprints(self, *tensors: tf.Tensor) -> tf.Tensor:
-        """Eight bytes for all that is read."""
-        read = [v.read_value() for v in self._function.variables]
-        found: list[tf.Tensor] = []
-        small: dict[tf.DType, list[tf.Tensor]] = {}
-        for tensor in [*read, *tensors]:
-            flat = tf.reshape(tensor, [-1])
-            size = flat.shape.num_elements()
-            if size is None or size < _LARGE:
-                small.setdefault(tensor.dtype, []).append(flat)
-                continue
-            # Rows of a tensor are taken out of it without a copy.
-            rows = math.gcd(size, _PARTS)
-            parts = tf.reshape(flat, [rows, -1])
-            found += [tf.fingerprint(parts[k : k + 1]) for k in range(rows)]
-        found += [tf.fingerprint(tf.concat(s, 0)[None]) for s in small.values()]
-        return tf.fingerprint(tf.reshape(tf.concat(found, 0), [1, -1]))
+
+def _traced(function: Callable, *specs: tf.TensorSpec) -> Any:
+    made = tf.function(function, autograph=False)
+    return made.get_concrete_function(*specs)
+
+
+def _bytes(fingerprint: tf.Tensor) -> bytes:
+    return fingerprint.numpy().tobytes()
+
+
+def _addresses(arrays: Sequence[np.ndarray]) -> list[int]:
+    return [array.__array_interface__["data"][0] for array in arrays]
+
+
+def _fingerprint(*tensors: tf.Tensor) -> tf.Tensor:
+    """Eight bytes for all that is in some tensors."""
+    found: list[tf.Tensor] = []
+    small: dict[tf.DType, list[tf.Tensor]] = {}
+    for tensor in tensors:
+        flat = tf.reshape(tensor, [-1])
+        size = flat.shape.num_elements()
+        if size is None or size < _LARGE:
+            small.setdefault(tensor.dtype, []).append(flat)
+            continue
+        # Rows of a tensor are taken out of it without a copy.
+        rows = math.gcd(size, _PARTS)
+        parts = tf.reshape(flat, [rows, -1])
+        found += [tf.fingerprint(parts[k : k + 1]) for k in range(rows)]
+    found += [tf.fingerprint(tf.concat(s, 0)[None]) for s in small.values()]
+    if not found:
+        return tf.zeros([1, 8], tf.uint8)
+    return tf.fingerprint(tf.reshape(tf.concat(found, 0), [1, -1]))

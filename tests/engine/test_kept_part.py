@@ -87,6 +87,82 @@ def test_another_tensor_counts():
     assert after[0] is not before[0]
 
 
+def assigned(variable):
+    variable.assign(variable + 1)
+
+
+def added(variable):
+    variable.value.assign_add(tf.ones(variable.shape))
+
+
+def in_place(variable):
+    tf.raw_ops.ResourceApplyGradientDescent(
+        var=variable.value.handle, alpha=0.1, delta=tf.ones(variable.shape)
+    )
+
+
+def compiled(variable):
+    held, ones = variable.value, tf.ones(variable.shape)
+    tf.function(lambda: held.assign_add(ones), jit_compile=True)()
+
+
+def scattered(variable):
+    place = [[0] * len(variable.shape)]
+    variable.value.scatter_nd_add(place, [5.0])
+
+
+def trained(variable):
+    optimizer = keras.optimizers.Adam(0.1)
+    optimizer.apply([tf.ones(variable.shape)], [variable])
+
+
+WAYS = [assigned, added, in_place, compiled, scattered, trained]
+
+
+@pytest.mark.parametrize("name", ["conv/bias", "dense/kernel"])
+@pytest.mark.parametrize("change", WAYS)
+def test_every_way_to_change_a_variable_counts(change, name):
+    model = network()
+    (variable,) = (w for w in model.weights if w.path == name)
+    part, one = part_of(model)
+    before = part.results([one])
+    for _ in range(2):
+        change(variable)
+        found = part.results([one])
+        np.testing.assert_allclose(found[0], model(one), rtol=1e-4)
+        assert found[0] is not before[0]
+        assert part.results([one])[0] is found[0]
+        before = found
+
+
+def test_values_are_looked_at_only_when_a_variable_was_written():
+    model = network()
+    part, one = part_of(model)
+    looks = []
+    look = part._print_all
+    part._print_all = lambda: looks.append(1) or look()
+    first = part.results([one])
+    for _ in range(3):
+        part.results([one])
+    assert len(looks) == 1
+    kernel = model.get_layer("dense").kernel
+    kernel.assign(kernel.numpy())  # the same values in other memory
+    assert part.results([one])[0] is first[0]
+    part.results([one])
+    assert len(looks) == 2
+
+
+def test_what_is_held_is_the_memory_of_the_model():
+    model = network()
+    part, one = part_of(model)
+    part.results([one])
+    kernel = model.get_layer("dense").kernel.value
+    kernel = np.asarray(kernel.read_value())
+    assert any(np.shares_memory(kernel, array) for array in part._held)
+    part.forget()
+    assert not part._held
+
+
 class Counts(layers.Layer):
     """Holds a table, which nothing sees change."""
 
