@@ -189,8 +189,8 @@ class _Windows:
         if not self.lie_apart:
             function, options = _shared, {"windows": self}
         return in_one_pass(
-            function, x, output, given,
-            otherwise=self._first_unless_tied, absorbing=False, **options,
+            function, x, output, given, otherwise=self._first_unless_tied,
+            absorbable=self.lie_apart, **options,
         )  # fmt: skip
 
     def _first_unless_tied(

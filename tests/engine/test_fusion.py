@@ -279,3 +279,21 @@ def test_between_two_layers_there_is_one_pass(always):
     # Five layers divide what they are given. What the dense one hands on is
     # reshaped first, and what the first one hands on is the result.
     assert passes_for(concrete.graph) == 5 + 2
+
+
+@pytest.mark.parametrize(("pool", "passes"), [("apart", 6), ("overlapping", 8)])
+def test_what_a_pooling_spreads_is_divided_in_the_same_pass(
+    always, pool, passes
+):
+    """Where windows overlap it is a sum, and each of both is made."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(**POOLS[pool])(x)
+    x = layers.Conv2D(3, 1)(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    explainer = METHODS["epsilon"](model)
+    explainer(zoo.images(3), 1)
+    ((concrete, *_),) = explainer._functions.values()
+    assert passes_for(concrete.graph) == passes
