@@ -3,18 +3,21 @@
 A kernel such as the first dense one of VGG16 is larger than all activations,
 and to write its positive part takes longer than to multiply by it. For a few
 samples a compiled loop modifies some rows at a time, which stay where the
-processor multiplies them: memory is read once, and nothing is written.
+processor multiplies them: memory is read once, and nothing is written. With
+one sample to read takes longer than to multiply, so that all products of a
+rule are made of one look.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_explain.engine.fusion import for_few
-from keras_explain.engine.terms import Modifier
+from keras_explain.engine.terms import Modifier, same
 
 # Values of a kernel that are one block.
 BLOCK = 2 << 20
@@ -23,95 +26,101 @@ BLOCK = 2 << 20
 ROWS = 8
 # With more samples than this, products are worth a copy of the block.
 FEW_SAMPLES = 8
-# Compiled loops for a kernel of as many blocks or more, each on one thread:
-# with fewer of them sums of many rows lose digits. To compile one takes 0.2 s
-# of the first call.
+# Compiled loops for a kernel, each on one thread: with fewer of them sums of
+# many rows lose digits. To compile them takes 0.2 s of the first call.
 LOOPS = 8
 
 
+class Factor(NamedTuple):
+    """What a kernel is multiplied by, and what is done to that before."""
+
+    values: tf.Tensor
+    modifier: Modifier
+
+
 class DenseBlocks:
-    """A modified kernel `(inputs, outputs)` in blocks of rows.
+    """A kernel `(inputs, outputs)` in blocks of rows, to be modified.
 
     Args:
         kernel: As the layer has it.
         scale: What its columns are multiplied with, `(outputs,)`, or `None`.
-        modifier: What is done to it.
     """
 
-    def __init__(
-        self,
-        kernel: tf.Tensor,
-        scale: tf.Tensor | None,
-        modifier: Modifier,
-    ):
+    def __init__(self, kernel: tf.Tensor, scale: tf.Tensor | None):
         self.kernel = kernel
-        self.modifier = modifier
         self._scale = [] if scale is None else [scale]
 
-    def times(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the product of `(..., inputs)` and the kernel."""
+    def times(self, factors: Sequence[Factor]) -> list[tf.Tensor]:
+        """Returns the products of `(..., inputs)` and the kernel."""
 
-        def read(part: slice) -> tf.Tensor:
+        def read(x: tf.Tensor, part: slice) -> tf.Tensor:
             return x[..., part]
 
-        return self._made(x, read, tf.add_n, _looped, _product)
+        return self._made(factors, read, tf.add_n, _looped, _product)
 
-    def back(self, given: tf.Tensor) -> tf.Tensor:
-        """Returns what `(..., outputs)` hands to the inputs."""
+    def back(self, factors: Sequence[Factor]) -> list[tf.Tensor]:
+        """Returns what each `(..., outputs)` hands to the inputs."""
 
-        def read(_: slice) -> tf.Tensor:
+        def read(given: tf.Tensor, _: slice) -> tf.Tensor:
             return given
 
         join = functools.partial(tf.concat, axis=-1)
-        return self._made(given, read, join, _looped_back, _product_back)
+        return self._made(factors, read, join, _looped_back, _product_back)
 
     def _made(
         self,
-        values: tf.Tensor,
-        read: Callable[[slice], tf.Tensor],
+        factors: Sequence[Factor],
+        read: Callable[[tf.Tensor, slice], tf.Tensor],
         join: Callable[[list[tf.Tensor]], tf.Tensor],
         looped: Callable,
         product: Callable,
-    ) -> tf.Tensor:
+    ) -> list[tf.Tensor]:
         """What all blocks make.
 
         Args:
-            values: All that is read. Nothing is made before it is there.
-            read: What belongs to some rows.
+            factors: All that is read. Nothing is made before it is there.
+            read: What of a factor belongs to some rows.
             join: Makes one result of all.
             looped: Runs one block, for compilation.
-            product: Does the same with a copy of the block.
+            product: Does the same with a copy of the block, for one factor.
         """
-        blocks = -(-self.kernel.shape.num_elements() // BLOCK)
+        values = [factor.values for factor in factors]
+        modifiers = tuple(factor.modifier for factor in factors)
 
-        def in_loops(compiled: Callable) -> tf.Tensor:
-            return join(
-                [
-                    compiled(looped, *self._read(read, part, values),
-                             modifier=self.modifier)
-                    for part in self._parts(LOOPS)
-                ]
-            )  # fmt: skip
+        def in_loops(compiled: Callable) -> list[tf.Tensor]:
+            found = []
+            for part in self._parts(LOOPS):
+                with tf.control_dependencies(values):
+                    some = [read(given, part) for given in values]
+                    some += [self.kernel[part], *self._scale]
+                found.append(compiled(looped, *some, modifiers=modifiers))
+            return [join(list(each)) for each in zip(*found, strict=True)]
 
-        def with_copies() -> tf.Tensor:
-            found = [values]
-            for part in self._parts(blocks):
-                # One after the other, so that there is one copy at a time.
-                tensors = self._read(read, part, found[-1])
-                found.append(product(*tensors, modifier=self.modifier))
-            return join(found[1:])
+        def with_copies() -> list[tf.Tensor]:
+            found, before = [], values
+            for factor in factors:
+                made: list[tf.Tensor] = []
+                for part in self._parts(self._copies(factor.modifier)):
+                    # One after the other: there is one copy at a time.
+                    with tf.control_dependencies(made[-1:] or before):
+                        some = [read(factor.values, part), self.kernel[part]]
+                        made.append(
+                            product(*some, *self._scale,
+                                    modifier=factor.modifier)
+                        )  # fmt: skip
+                found.append(join(made))
+                before = found[-1:]
+            return found
 
-        known = values.shape.rank == 2 and values.dtype == tf.float32
-        if not known or blocks < LOOPS:
+        if not all(v.shape.rank == 2 and v.dtype == tf.float32 for v in values):
             return with_copies()
         return for_few(FEW_SAMPLES, in_loops, with_copies)
 
-    def _read(
-        self, read: Callable[[slice], tf.Tensor], part: slice, after: tf.Tensor
-    ) -> list[tf.Tensor]:
-        """What a block is made of, not before another tensor is there."""
-        with tf.control_dependencies([after]):
-            return [read(part), self.kernel[part], *self._scale]
+    def _copies(self, modifier: Modifier) -> int:
+        """In how many blocks a kernel is copied; in one if it need not be."""
+        if modifier is same and not self._scale:
+            return 1
+        return -(-self.kernel.shape.num_elements() // BLOCK)
 
     def _parts(self, number: int) -> Iterator[slice]:
         """So many parts of the rows, or fewer."""
@@ -121,67 +130,114 @@ class DenseBlocks:
             yield slice(first, min(first + size, rows))
 
 
-def _modified(
-    kernel: tf.Tensor, scale: tuple[tf.Tensor, ...], modifier: Modifier
-) -> tf.Tensor:
-    return modifier(kernel * scale[0] if scale else kernel)
+def _scaled(kernel: tf.Tensor, scale: Sequence[tf.Tensor]) -> tf.Tensor:
+    return kernel * scale[0] if scale else kernel
 
 
 def _product(
     x: tf.Tensor, kernel: tf.Tensor, *scale: tf.Tensor, modifier: Modifier
 ) -> tf.Tensor:
-    return tf.tensordot(x, _modified(kernel, scale, modifier), 1)
+    return tf.tensordot(x, modifier(_scaled(kernel, scale)), 1)
 
 
 def _product_back(
     given: tf.Tensor, kernel: tf.Tensor, *scale: tf.Tensor, modifier: Modifier
 ) -> tf.Tensor:
-    return tf.tensordot(given, _modified(kernel, scale, modifier), [[-1], [1]])
+    return tf.tensordot(given, modifier(_scaled(kernel, scale)), [[-1], [1]])
 
 
 def _looped(
-    x: tf.Tensor, kernel: tf.Tensor, *scale: tf.Tensor, modifier: Modifier
-) -> tf.Tensor:
-    samples, columns = tf.shape(x)[0], kernel.shape[1]
-    steps, rest = divmod(kernel.shape[0], ROWS)
-    if not steps:
-        return _product(x, kernel, *scale, modifier=modifier)
+    *tensors: tf.Tensor, modifiers: Sequence[Modifier]
+) -> list[tf.Tensor]:
+    rows = _Rows(tensors, modifiers)
 
-    def step(k: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.slice(kernel, [k * ROWS, 0], [ROWS, columns])
-        some = tf.slice(x, [0, k * ROWS], [samples, ROWS])
-        made = _product(some, rows, *scale, modifier=modifier)
-        return k + 1, total + made
+    def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
+        return [
+            tf.matmul(tf.slice(x, [0, first], [tf.shape(x)[0], number]), kernel)
+            for x, kernel in rows.modified(first, number)
+        ]
 
-    total = _repeated(step, steps, tf.zeros([samples, columns]))
-    if rest:
-        last = x[:, -rest:], kernel[-rest:]
-        total += _product(*last, *scale, modifier=modifier)
-    return total
+    def step(k: tf.Tensor, totals: list[tf.Tensor]) -> list[tf.Tensor]:
+        return _added(totals, products(k * ROWS, ROWS))
+
+    empty = [tf.zeros([tf.shape(x)[0], rows.columns]) for x in rows.values]
+    totals = _repeated(step, rows.steps, empty)
+    if rows.rest:
+        totals = _added(totals, products(rows.steps * ROWS, rows.rest))
+    return totals
 
 
 def _looped_back(
-    given: tf.Tensor, kernel: tf.Tensor, *scale: tf.Tensor, modifier: Modifier
-) -> tf.Tensor:
-    samples, columns = tf.shape(given)[0], kernel.shape[1]
-    steps, rest = divmod(kernel.shape[0], ROWS)
-    if not steps:
-        return _product_back(given, kernel, *scale, modifier=modifier)
+    *tensors: tf.Tensor, modifiers: Sequence[Modifier]
+) -> list[tf.Tensor]:
+    rows = _Rows(tensors, modifiers)
 
-    def step(k: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.slice(kernel, [k * ROWS, 0], [ROWS, columns])
-        made = _product_back(given, rows, *scale, modifier=modifier)
-        return k + 1, tf.tensor_scatter_nd_update(found, [[k]], [made])
+    def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
+        # With the kernel on the left, as it lies in memory.
+        return [
+            tf.matmul(kernel, given, transpose_b=True)
+            for given, kernel in rows.modified(first, number)
+        ]
 
-    found = _repeated(step, steps, tf.zeros([steps, samples, ROWS]))
-    found = tf.reshape(tf.transpose(found, [1, 0, 2]), [samples, steps * ROWS])
-    if rest:
-        last = _product_back(given, kernel[-rest:], *scale, modifier=modifier)
-        found = tf.concat([found, last], -1)
+    def step(k: tf.Tensor, found: list[tf.Tensor]) -> list[tf.Tensor]:
+        made = products(k * ROWS, ROWS)
+        return [
+            tf.tensor_scatter_nd_update(all_rows, [[k]], [some])
+            for all_rows, some in zip(found, made, strict=True)
+        ]
+
+    samples = [tf.shape(given)[0] for given in rows.values]
+    empty = [tf.zeros([rows.steps, ROWS, number]) for number in samples]
+    parts = [
+        [tf.reshape(made, [rows.steps * ROWS, number])]
+        for made, number in zip(
+            _repeated(step, rows.steps, empty), samples, strict=True
+        )
+    ]
+    if rows.rest:
+        last = products(rows.steps * ROWS, rows.rest)
+        parts = [[*some, more] for some, more in zip(parts, last, strict=True)]
+    return [tf.transpose(tf.concat(some, 0)) for some in parts]
+
+
+class _Rows:
+    """What a compiled loop reads: values, a kernel, and perhaps its scale."""
+
+    def __init__(
+        self, tensors: Sequence[tf.Tensor], modifiers: Sequence[Modifier]
+    ):
+        number = len(modifiers)
+        self.values = tensors[:number]
+        self.kernel, *self.scale = tensors[number:]
+        self.modifiers = modifiers
+        self.columns = self.kernel.shape[1]
+        self.steps, self.rest = divmod(self.kernel.shape[0], ROWS)
+
+    def modified(
+        self, first: tf.Tensor, number: int
+    ) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Each of the values, with some rows as it is multiplied by them."""
+        rows = tf.slice(self.kernel, [first, 0], [number, self.columns])
+        rows = _scaled(rows, self.scale)
+        made = [modifier(rows) for modifier in self.modifiers]
+        return list(zip(self.values, made, strict=True))
+
+
+def _added(totals: list[tf.Tensor], more: list[tf.Tensor]) -> list[tf.Tensor]:
+    return [total + some for total, some in zip(totals, more, strict=True)]
+
+
+def _repeated(
+    step: Callable, times: int, start: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """What so many steps make, each of what was there before."""
+
+    def again(k: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return (k + 1, *step(k, list(before)))
+
+    if not times:
+        return start
+    _, *found = tf.while_loop(
+        lambda k, *_: k < times, again, (0, *start), maximum_iterations=times
+    )
     return found
-
-
-def _repeated(step: Callable, times: int, start: tf.Tensor) -> tf.Tensor:
-    return tf.while_loop(
-        lambda k, _: k < times, step, (0, start), maximum_iterations=times
-    )[1]

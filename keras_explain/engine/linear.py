@@ -79,6 +79,8 @@ class LinearMap:
             leaves it out.
         plain: The convolution that `run` is, which then also takes kernels
             of other numbers of channels, or `None`.
+        folds: Whether `kernel` and `bias` compute something, and do not
+            only read.
     """
 
     run: Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
@@ -90,6 +92,7 @@ class LinearMap:
     dense: bool = False
     behind: Affine | None = None
     plain: PlainConvolution | None = None
+    folds: bool = False
 
     @property
     def channels(self) -> int:
@@ -174,7 +177,7 @@ class LinearMap:
             added = tf.reshape(tf.reduce_sum(each, axes), [-1])
             return added if self.bias is None else self.bias() + added
 
-        return dataclasses.replace(self, kernel=kernel, bias=bias)
+        return dataclasses.replace(self, kernel=kernel, bias=bias, folds=True)
 
 
 def linear_maps(layer: Any, call: Callable) -> list[LinearMap]:

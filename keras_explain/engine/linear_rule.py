@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -37,7 +37,10 @@ from keras_explain.engine.terms import (
     positive,
     same,
 )
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.weights import Run, Weights
+
+# Groups of a rule, each with its terms at work.
+_Groups = list[tuple[Group, list[Part]]]
 
 # Sums of so few products are made again on the way back where both parts of
 # them are needed. To hold one of the parts saves a pass through the layer,
@@ -167,20 +170,24 @@ class _Division:
         inside = cut(x)
         weights = Weights(self.linear, inside)
         parts = self._parts(weights, inside)
+        plain = Run(inside, same, weights.bias, self.relu)
+        held: tf.Tensor | list[tf.Tensor] | None = None
         if self._holds_parts(x):
-            totals = [
-                self._total(weights, group, parts.of(group))
-                for group in self.groups
-            ]
-            z, smaller = in_one_pass(joined, *totals, relu=self.relu)
+            groups = self._at_work(parts)
+            totals = self._sums(groups, weights.runs(self._runs(groups)))
+            z, held = in_one_pass(joined, *totals, relu=self.relu)
+        elif self._looks_once(x, weights):
+            groups = self._at_work(parts)
+            runs = self._runs(groups, known=True)
+            z, *made = weights.runs([plain, *runs])
+            held = self._sums(groups, made, z)
         else:
-            z = weights.run(inside, same, weights.bias, self.relu)
-            smaller = None
-        if smaller is not None or not self._reads_output(parts):
+            (z,) = weights.runs([plain])
+        if self._holds_parts(x) or not self._reads_output(parts):
             let_go(z)
 
         def backward(upstream: tf.Tensor) -> Shares:
-            return self._divide(inside, z, smaller, upstream)
+            return self._divide(inside, z, held, upstream)
 
         return connect(z, [x], backward, sink)
 
@@ -190,6 +197,16 @@ class _Division:
             return False
         return x.dtype == tf.float32 and self.linear.terms > FEW_TERMS
 
+    def _looks_once(self, x: tf.Tensor, weights: Weights) -> bool:
+        """Whether all that is divided by is made forward, and held.
+
+        Where a kernel is large, and what it makes is small.
+        """
+        if x.dtype != tf.float32 or x.shape.rank != 2:
+            return False
+        terms = [term for group in self.groups for term in group.terms]
+        return weights.looks_once([term.weights for term in terms])
+
     def _reads_output(self, parts: Parts) -> bool:
         """Whether what it divides by is the output, or hangs on its sign."""
         return any(
@@ -197,44 +214,62 @@ class _Division:
             for group in self.groups
         )
 
+    def _at_work(self, parts: Parts) -> _Groups:
+        return [(group, parts.of(group)) for group in self.groups]
+
     def _parts(self, weights: Weights, x: tf.Tensor) -> Parts:
         return Parts(
             weights, x,
             non_negative=self.non_negative, zero_bias=self.rule.zero_bias,
         )  # fmt: skip
 
-    def _total(
-        self,
-        weights: Weights,
-        group: Group,
-        parts: list[Part],
-        known: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """What the terms of a group make together.
+    def _runs(self, groups: _Groups, known: bool = False) -> list[Run]:
+        """What the parts of all groups are made by.
 
         Args:
-            weights: The weights.
-            group: The group.
-            parts: Its terms at work.
-            known: Output of the forward pass, to take where it is what a
-                term would make.
+            groups: With their parts.
+            known: Whether the output of the layer is, which is what a plain
+                part would make.
         """
-        total = None
-        for number, part in enumerate(parts):
-            if known is not None and part.plain:
-                made = known
-            else:
-                bias = part.bias
-                if number == 0 and self._by(group):
-                    # A stabilizer of known sign costs nothing there.
-                    bias = self.linear.no_bias() if bias is None else bias
-                    bias += self._by(group) * self.rule.epsilon
-                made = weights.run(part.values, part.weights, bias)
-            if total is None:
-                total = made
-            else:
-                total = total + made if part.sign > 0 else total - made
-        return total
+        return [
+            Run(part.values, part.weights, self._offset(group, part, number))
+            for group, parts in groups
+            for number, part in enumerate(parts)
+            if not (known and part.plain)
+        ]
+
+    def _offset(self, group: Group, part: Part, number: int) -> Any:
+        """The bias of a part of a group, with the stabilizer of the group."""
+        if number or not self._by(group):
+            return part.bias
+        # A stabilizer of known sign costs nothing there.
+        bias = self.linear.no_bias() if part.bias is None else part.bias
+        return bias + self._by(group) * self.rule.epsilon
+
+    def _sums(
+        self,
+        groups: _Groups,
+        made: Sequence[tf.Tensor],
+        known: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
+        """What the parts of each group make together.
+
+        Args:
+            groups: With their parts.
+            made: By the runs of the parts.
+            known: Output of the layer, if that was.
+        """
+        more = iter(made)
+        return [
+            _signed_sum(
+                [
+                    known if part.plain and known is not None else next(more)
+                    for part in parts
+                ],
+                [part.sign for part in parts],
+            )
+            for _, parts in groups
+        ]
 
     def _by(self, group: Group) -> int:
         """The sign of the stabilizer if it goes with the bias, else 0."""
@@ -244,29 +279,43 @@ class _Division:
         self,
         x: tf.Tensor,
         z: tf.Tensor,
-        smaller: tf.Tensor | None,
+        held: tf.Tensor | list[tf.Tensor] | None,
         upstream: tf.Tensor,
     ) -> Shares:
+        """Divides what is given.
+
+        Args:
+            x: The input.
+            z: The output.
+            held: The smaller part of it, or what each group divides by, or
+                nothing.
+            upstream: What is given.
+        """
         given = tf.cast(upstream, tf.float32)
         exact = z.dtype == tf.float32
         x, z = later(x, upstream), remade(z, upstream)
         weights = Weights(self.linear, x)
         made = self._parts(weights, x)
-        groups = [(group, made.of(group)) for group in self.groups]
+        groups = self._at_work(made)
         lost: list[tf.Tensor] = []
-        if smaller is None:
-            known = z if exact else None
-            found = []
-            for group, parts in groups:
-                total = self._total(weights, group, parts, known)
-                found.append(self._share(group, parts, total, given, z))
-        else:
+        if tf.is_tensor(held):
             shares = in_one_pass(
-                divided_by_parts, given, z, later(smaller, upstream),
+                divided_by_parts, given, z, later(held, upstream),
                 shares=tuple(group.share for group, _ in groups),
             )  # fmt: skip
-            missing = [g.sign * self.rule.epsilon for g, _ in groups]
-            found = list(zip(shares, missing, strict=True))
+            signs = [group.sign * self.rule.epsilon for group, _ in groups]
+            found = list(zip(shares, signs, strict=True))
+        else:
+            if held is None:
+                known = z if exact else None
+                runs = self._runs(groups, known is not None)
+                totals = self._sums(groups, weights.runs(runs), known)
+            else:
+                totals = [later(total, upstream) for total in held]
+            found = [
+                self._share(group, parts, total, given, z)
+                for (group, parts), total in zip(groups, totals, strict=True)
+            ]
         flows = Flows(weights)
         for (_, parts), (share, missing) in zip(groups, found, strict=True):
             for part in parts:
@@ -301,6 +350,13 @@ class _Division:
             positive=self.relu and plain,
         )  # fmt: skip
         return share, stabilized(total, epsilon) - total
+
+
+def _signed_sum(terms: list[tf.Tensor], signs: list[float]) -> tf.Tensor:
+    total = terms[0]
+    for term, sign in zip(terms[1:], signs[1:], strict=True):
+        total = total + term if sign > 0 else total - term
+    return total
 
 
 def joined(

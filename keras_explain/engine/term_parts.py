@@ -27,7 +27,7 @@ from keras_explain.engine.terms import (
     positive,
     same,
 )
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.weights import Pull, Weights
 
 
 class _Input(NamedTuple):
@@ -174,13 +174,16 @@ class Flows:
 
     def total(self) -> tf.Tensor:
         """Returns what the input receives."""
+        pulls = [
+            Pull(part.source, part.weights, given)
+            for found in self._by_input.values()
+            for part, given in found
+        ]
+        pulled = iter(self.weights.pulls(pulls))
         received = []
         for found in self._by_input.values():
             part = found[0][0]
-            down = [
-                self.weights.pull(p.source, p.weights, given)
-                for p, given in found
-            ]
+            down = list(itertools.islice(pulled, len(found)))
             share = in_one_pass(
                 _product, part.values, *down, number=part.number,
                 axis=self.weights.linear.channels,

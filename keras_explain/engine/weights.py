@@ -7,18 +7,50 @@ dense layer, which can be larger than all activations, block by block.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
 from keras_explain.engine import dense_blocks
-from keras_explain.engine.dense_blocks import DenseBlocks
+from keras_explain.engine.dense_blocks import DenseBlocks, Factor
 from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap
 from keras_explain.engine.rules import pulled
 from keras_explain.engine.terms import Modifier, ones, same
+
+
+class Run(NamedTuple):
+    """A run of a linear map.
+
+    Attributes:
+        x: Its input.
+        modifier: Of the kernel.
+        bias: To add to it, or `None`.
+        relu: Whether a ReLU comes behind.
+    """
+
+    x: tf.Tensor
+    modifier: Modifier
+    bias: tf.Tensor | None
+    relu: bool = False
+
+
+class Pull(NamedTuple):
+    """What a linear map hands back to its input.
+
+    Attributes:
+        x: Has the shape of the input.
+        modifier: Of the kernel.
+        given: What the output is given.
+    """
+
+    x: tf.Tensor
+    modifier: Modifier
+    given: tf.Tensor
 
 
 class Weights:
@@ -33,25 +65,43 @@ class Weights:
         self.linear = linear
         self._after = after
         self._kernels: dict[Modifier, tf.Tensor] = {}
-        with tf.control_dependencies([after]):
+        with self._waiting(linear.folds or linear.behind is not None):
             self.bias = linear.folded_bias()
             self._scale = linear.scale()
 
-    def run(
+    def runs(self, runs: Sequence[Run]) -> list[tf.Tensor]:
+        """Returns the outputs, with one look at a large dense kernel."""
+        if not self.looks_once([run.modifier for run in runs]):
+            return [self._run(*run) for run in runs]
+        made = self._blocks().times([Factor(r.x, r.modifier) for r in runs])
+        return [
+            _finished(z if r.bias is None else z + r.bias, r.relu)
+            for z, r in zip(made, runs, strict=True)
+        ]
+
+    def pulls(self, pulls: Sequence[Pull]) -> list[tf.Tensor]:
+        """Returns what the gradient hands to the input, for each.
+
+        A large dense kernel is looked at once for all of them.
+        """
+        if not self.looks_once([pull.modifier for pull in pulls]):
+            return [self._pull(*pull) for pull in pulls]
+        return self._blocks().back([Factor(p.given, p.modifier) for p in pulls])
+
+    def looks_once(self, modifiers: Sequence[Modifier]) -> bool:
+        """Whether a kernel is so large that it is not copied for them."""
+        large = self.linear.kernel().shape.num_elements() > dense_blocks.BLOCK
+        if not (large and self.linear.dense):
+            return False
+        return any(m is not same and not self._is_of_ones(m) for m in modifiers)
+
+    def _run(
         self,
         x: tf.Tensor,
         modifier: Modifier,
         bias: tf.Tensor | None,
-        relu: bool = False,
+        relu: bool,
     ) -> tf.Tensor:
-        """Returns the map's output.
-
-        Args:
-            x: Its input.
-            modifier: Of the kernel.
-            bias: To add to it, or `None`.
-            relu: Whether a ReLU comes behind.
-        """
         if self._scales_output(modifier, x):
             z = self.linear.run(x, self.linear.kernel(), None)
             vectors = [self._scale] if bias is None else [self._scale, bias]
@@ -60,29 +110,17 @@ class Weights:
         if self._is_of_ones(modifier):
             z = self._alike(self._ones(self._summed(x)), self.linear.outputs)
             z = z if bias is None else z + self._spread(bias, z)
-        elif self._in_blocks(modifier):
-            z = self._blocks(modifier).times(x)
-            z = z if bias is None else z + bias
         else:
             z = self.linear.run(x, self._kernel(modifier), bias)
-        return tf.nn.relu(z) if relu else z
+        return _finished(z, relu)
 
-    def pull(
+    def _pull(
         self, x: tf.Tensor, modifier: Modifier, given: tf.Tensor
     ) -> tf.Tensor:
-        """Returns what the gradient hands to the input.
-
-        Args:
-            x: Has the shape of the input.
-            modifier: Of the kernel.
-            given: What the output is given.
-        """
         if self._is_of_ones(modifier):
             one = x[:, :1] if self.linear.channels_first else x[..., :1]
             (share,) = pulled(self._ones, [one], self._summed(given))
             return self._alike(share, self.linear.inputs)
-        if self._in_blocks(modifier):
-            return self._blocks(modifier).back(given)
         if self._scales_output(modifier, x):
             kernel = self.linear.kernel()
             given *= self._spread(self._scale, given)
@@ -117,9 +155,20 @@ class Weights:
     def _kernel(self, modifier: Modifier) -> tf.Tensor:
         """The modified kernel, with the scale folded in."""
         if modifier not in self._kernels:
-            with tf.control_dependencies([self._after]):
+            plain = modifier is same and self._scale is None
+            with self._waiting(self.linear.folds or not plain):
                 self._kernels[modifier] = self._made(modifier)
         return self._kernels[modifier]
+
+    def _waiting(self, makes: bool) -> AbstractContextManager:
+        """Where something is made, and not only read.
+
+        What waits for a ReLU keeps TensorFlow from running that as a part of
+        the convolution before.
+        """
+        if not makes:
+            return contextlib.nullcontext()
+        return tf.control_dependencies([self._after])
 
     def _made(self, modifier: Modifier) -> tf.Tensor:
         if self._scale is None:
@@ -139,13 +188,12 @@ class Weights:
         sample = x.shape[1:].num_elements() or math.inf
         return self.linear.kernel().shape.num_elements() > sample
 
-    def _in_blocks(self, modifier: Modifier) -> bool:
-        if modifier is same or not self.linear.dense:
-            return False
-        return self.linear.kernel().shape.num_elements() > dense_blocks.BLOCK
+    def _blocks(self) -> DenseBlocks:
+        return DenseBlocks(self.linear.kernel(), self._scale)
 
-    def _blocks(self, modifier: Modifier) -> DenseBlocks:
-        return DenseBlocks(self.linear.kernel(), self._scale, modifier)
+
+def _finished(z: tf.Tensor, relu: bool) -> tf.Tensor:
+    return tf.nn.relu(z) if relu else z
 
 
 def _scaled(z: tf.Tensor, *vectors: tf.Tensor, relu: bool) -> tf.Tensor:

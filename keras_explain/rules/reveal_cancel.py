@@ -38,7 +38,7 @@ from keras_explain.engine.relevance import Shares, connect, cut, later
 from keras_explain.engine.roles import role_of
 from keras_explain.engine.rules import Place, ReadyRule
 from keras_explain.engine.terms import negative, positive
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.weights import Pull, Run, Weights
 from keras_explain.rules.deeplift import difference_composite
 from keras_explain.rules.differences import (
     DifferenceRule,
@@ -258,10 +258,12 @@ class _Parts:
         self.away = away
         self.more, self.less = tf.nn.relu(away), tf.minimum(away, 0.0)
         # Products of the signs of input and weight.
-        pp, pn, np, nn = (
-            self.weights.run(x, modifier, None)
-            for x in (self.more, self.less)
-            for modifier in (positive, negative)
+        pp, pn, np, nn = self.weights.runs(
+            [
+                Run(x, modifier, None)
+                for x in (self.more, self.less)
+                for modifier in (positive, negative)
+            ]
         )
         self.rise, self.fall = pp + nn, pn + np
 
@@ -282,9 +284,14 @@ class _Parts:
 
     def back(self, up: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
         """Multipliers of the input; half of either where it is equal."""
-        pull = self.weights.pull
-        more, less = self.more, self.less
-        if_more = pull(more, positive, up) + pull(more, negative, down)
-        if_less = pull(less, negative, up) + pull(less, positive, down)
+        found = self.weights.pulls(
+            [
+                Pull(self.more, positive, up),
+                Pull(self.more, negative, down),
+                Pull(self.less, negative, up),
+                Pull(self.less, positive, down),
+            ]
+        )
+        if_more, if_less = found[0] + found[1], found[2] + found[3]
         chosen = tf.where(self.away > 0, if_more, if_less)
         return tf.where(self.away == 0, (if_more + if_less) / 2, chosen)

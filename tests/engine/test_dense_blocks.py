@@ -12,9 +12,9 @@ from keras import layers
 
 import keras_explain as ke
 from keras_explain.engine import dense_blocks
-from keras_explain.engine.dense_blocks import DenseBlocks
+from keras_explain.engine.dense_blocks import DenseBlocks, Factor
 from keras_explain.engine.fusion import Compilation
-from keras_explain.engine.terms import negative, positive
+from keras_explain.engine.terms import negative, positive, same
 from tests.marking import slow_but
 
 RNG = np.random.default_rng(0)
@@ -30,6 +30,7 @@ class Stronger:
 
 
 MODIFIERS = {
+    "same": (same, lambda w: w),
     "positive": (positive, lambda w: np.maximum(w, 0)),
     "negative": (negative, lambda w: np.minimum(w, 0)),
     "square": (tf.square, np.square),
@@ -37,8 +38,11 @@ MODIFIERS = {
 }
 
 
-def traced(kernel, scale, modifier, rows):
-    """`(x, given) -> (product, what goes back)`, compiled for so many rows."""
+def traced(kernel, scale, modifiers, rows):
+    """`(x, given) -> (products, what goes back)`, compiled for so many rows.
+
+    The first of both goes with the first modifier, twice it with the second.
+    """
     compilation = Compilation(rows)
     signature = [
         tf.TensorSpec((None, kernel.shape[0]), tf.float32),
@@ -47,9 +51,15 @@ def traced(kernel, scale, modifier, rows):
 
     @tf.function(autograph=False, input_signature=signature)
     def run(x, given):
+        def factors(values):
+            return [
+                Factor(number * values, modifier)
+                for number, modifier in enumerate(modifiers, 1)
+            ]
+
         with compilation.tracing(x):
-            blocks = DenseBlocks(kernel, scale, modifier)
-            return blocks.times(x), blocks.back(given)
+            blocks = DenseBlocks(kernel, scale)
+            return blocks.times(factors(x)), blocks.back(factors(given))
 
     return run, compilation
 
@@ -59,22 +69,29 @@ def values(*shape):
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-# Too few for loops, fewer than a step in each, as many, more with a rest.
-@pytest.mark.parametrize("rows", [1, 14, 15, 64, 100])
-@pytest.mark.parametrize("name", MODIFIERS)
-def test_loops_make_what_copies_make(name, rows, scaled, monkeypatch):
+# One, fewer than a step in each loop, one step in each, more with a rest.
+@pytest.mark.parametrize("rows", [1, 14, 64, 100])
+@pytest.mark.parametrize(
+    "names", [("positive",), ("square",), ("same", "negative", "stronger")]
+)
+def test_loops_make_what_copies_make(names, rows, scaled, monkeypatch):
     monkeypatch.setattr(dense_blocks, "BLOCK", 2 * COLUMNS)
-    modifier, slow = MODIFIERS[name]
     kernel, scale = values(rows, COLUMNS), values(COLUMNS) if scaled else None
-    run, compilation = traced(tf.constant(kernel), scale, modifier, 2)
-    modified = kernel.astype("float64") * (scale if scaled else 1.0)
-    modified = slow(modified)
+    modifiers = [MODIFIERS[name][0] for name in names]
+    run, compilation = traced(tf.constant(kernel), scale, modifiers, 2)
+    whole = kernel.astype("float64") * (scale if scaled else 1.0)
     for batch in (2, 3):  # that it compiles for, and another
         x, given = values(batch, rows), values(batch, COLUMNS)
-        product, back = run(x, given)
-        np.testing.assert_allclose(product, x @ modified, atol=2e-5)
-        np.testing.assert_allclose(back, given @ modified.T, atol=2e-5)
-    assert bool(compilation._functions) == (rows >= 15)
+        products, back = run(x, given)
+        for number, name in enumerate(names, 1):
+            modified = number * MODIFIERS[name][1](whole)
+            np.testing.assert_allclose(
+                products[number - 1], x @ modified, atol=5e-5
+            )
+            np.testing.assert_allclose(
+                back[number - 1], given @ modified.T, atol=5e-5
+            )
+    assert compilation._functions
     assert run.experimental_get_tracing_count() == 1
 
 
@@ -83,9 +100,9 @@ def test_products_of_many_samples_are_worth_a_copy(batch, monkeypatch):
     monkeypatch.setattr(dense_blocks, "BLOCK", 10 * COLUMNS)
     batch = batch and batch + 1
     kernel = values(100, COLUMNS)
-    run, compilation = traced(tf.constant(kernel), None, positive, batch)
+    run, compilation = traced(tf.constant(kernel), None, [positive], batch)
     x = values(batch or 2, 100)
-    product, _ = run(x, values(len(x), COLUMNS))
+    (product,), _ = run(x, values(len(x), COLUMNS))
     np.testing.assert_allclose(product, x @ np.maximum(kernel, 0), atol=2e-5)
     assert not compilation._functions
 
@@ -94,34 +111,42 @@ def test_products_of_many_samples_are_worth_a_copy(batch, monkeypatch):
 def test_there_is_one_copy_at_a_time(compiles, monkeypatch):
     monkeypatch.setattr(dense_blocks, "BLOCK", 8 * COLUMNS)
     kernel = tf.constant(values(80, COLUMNS))
-    run, _ = traced(kernel, None, positive, 2 if compiles else None)
-    graphs = [run.get_concrete_function().graph]
+    both = [positive, negative]
+    run, _ = traced(kernel, None, both, 2 if compiles else None)
+    graph = run.get_concrete_function().graph
     if compiles:
-        graphs = branches(graphs[0])
-    found = [at_once(graph) for graph in graphs]
-    # Of ten copies one, and of eight loops all.
-    assert found == ([(8, 8), (10, 1)] if compiles else [(10, 1)])
-
-
-def branches(graph):
-    """What the product is made by, in the first batch and in others."""
-    (choice, *_) = [op for op in graph.get_operations() if "If" in op.type]
-    names = [
-        choice.get_attr(f"{name}_branch").name for name in ("then", "else")
-    ]
-    return [graph._get_function(name).graph for name in names]
-
-
-def at_once(graph):
-    """How many blocks there are, and how many wait for no other."""
-    (total,) = [op for op in graph.get_operations() if op.type == "AddN"]
-    made = [t.op.name for t in total.inputs]
+        graph = without_loops(graph)
+    products = [
+        op for op in graph.get_operations() if op.type == "AddN"
+    ]  # of each factor one
+    made = [[t.op.name for t in total.inputs] for total in products]
+    assert list(map(len, made)) == [10, 10]
+    first, second = made
+    copies = [*first, *second]
     before = [
-        waits_for(graph.get_operation_by_name(name), set(made)) for name in made
+        waits_for(graph.get_operation_by_name(name), set(copies))
+        for name in copies
     ]
-    number = before.count(set())
-    assert before[number:] == [{name} for name in made[:-number]]
-    return len(made), number
+    after = [{name} for name in copies]
+    after[9] = set(first)  # for their sum
+    assert before == [set(), *after[:-1]]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_kernel_itself_is_not_copied(scaled, monkeypatch):
+    monkeypatch.setattr(dense_blocks, "BLOCK", 8 * COLUMNS)
+    kernel = tf.constant(values(80, COLUMNS))
+    run, _ = traced(kernel, values(COLUMNS) if scaled else None, [same], None)
+    graph = run.get_concrete_function().graph
+    products = [op for op in graph.get_operations() if op.type == "MatMul"]
+    # There and back; to scale it is to copy it.
+    assert len(products) == (20 if scaled else 2)
+
+
+def without_loops(graph):
+    """What the product is made by in batches that nothing is compiled for."""
+    (choice, *_) = [op for op in graph.get_operations() if "If" in op.type]
+    return graph._get_function(choice.get_attr("else_branch").name).graph
 
 
 def waits_for(op, blocks):
@@ -147,6 +172,12 @@ METHODS = {
 }  # fmt: skip
 
 
+# One for each kernel, and one more where the last rows are fewer.
+LOOKS = {
+    "alpha2_beta1": 5, "gamma": 2, "excitation_backprop": 5, "deep_lift": 3,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", slow_but({"alpha2_beta1"}, METHODS))
 def test_methods_find_the_same_in_loops(name, monkeypatch):
     keras.utils.set_random_seed(0)
@@ -164,5 +195,5 @@ def test_methods_find_the_same_in_loops(name, monkeypatch):
         found = explainer(images[:number], 1)
         np.testing.assert_allclose(found, expected[:number], atol=2e-6 * scale)
     (compilation,) = [held[-1] for held in explainer._functions.values()]
-    made = {plan.function.__name__ for plan, _ in compilation._functions}
-    assert made & {"_looped", "_looped_back"}
+    made = [plan.function.__name__ for plan, _ in compilation._functions]
+    assert made.count("_looped") == made.count("_looped_back") == LOOKS[name]

@@ -11,7 +11,7 @@ from keras import layers
 from keras_explain.engine import plain_convolution
 from keras_explain.engine.linear import linear_maps
 from keras_explain.engine.terms import ones, same
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.weights import Pull, Run, Weights
 
 OWN = {"Conv2DBackpropInput", "Conv2DBackpropInputV2", "Conv3DBackpropInputV2"}
 
@@ -38,7 +38,7 @@ def way_back(layer, shape, modifier=same, rows=2, known=True):
         ]
     )
     def found(x, given):
-        return Weights(linear, x).pull(x, modifier, given)
+        return Weights(linear, x).pulls([Pull(x, modifier, given)])[0]
 
     exact = type(layer).from_config(layer.get_config() | {"dtype": "float64"})
     exact.build((None, *shape))
@@ -162,7 +162,8 @@ def test_so_it_does_on_the_way_forward(kind, options, shape, biased):
     bias = np.arange(5.0, dtype="float32") if biased else np.zeros(5, "f")
     work = Weights(linear, tf.constant(x))
     given = tf.constant(bias) if biased else None
-    found = work.run(tf.constant(x), ones, given, relu=True)
+    run = Run(tf.constant(x), ones, given, relu=True)
+    (found,) = work.runs([run])
     layer.kernel.assign(np.ones(layer.kernel.shape))
     expected = np.maximum(layer(x) + bias, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -12,7 +12,7 @@ from keras_explain.engine import dense_blocks
 from keras_explain.engine.linear import linear_maps
 from keras_explain.engine.linear_rule import divided_by_parts, joined
 from keras_explain.engine.terms import negative, ones, positive, same
-from keras_explain.engine.weights import Weights
+from keras_explain.engine.weights import Pull, Run, Weights
 
 MODIFIERS = {
     "same": (same, lambda w: w),
@@ -49,8 +49,8 @@ def test_dense(name, shape, scaled, block, monkeypatch):
     @tf.function
     def found(x, given):
         work = Weights(linear, x)
-        again = work.run(x, modifier, work.bias, relu=True)
-        return again, work.run(x, modifier, None), work.pull(x, modifier, given)
+        runs = [Run(x, modifier, work.bias, relu=True), Run(x, modifier, None)]
+        return *work.runs(runs), *work.pulls([Pull(x, modifier, given)])
 
     kernel = np.asarray(layer.kernel, np.float64)
     bias = np.asarray(layer.bias, np.float64)
@@ -73,8 +73,8 @@ def test_no_copy_of_a_large_kernel_is_made(monkeypatch):
     @tf.function
     def found(x):
         work = Weights(linear, x)
-        y = work.run(x, positive, None)
-        return work.pull(x, positive, y)
+        y = work.runs([Run(x, positive, None)])[0]
+        return work.pulls([Pull(x, positive, y)])
 
     graph = found.get_concrete_function(tf.TensorSpec((None, 7))).graph
     parts = [
@@ -96,8 +96,8 @@ def test_the_scale_goes_where_there_is_less_of_it(size):
     @tf.function
     def found(x):
         work = Weights(linear, x)
-        z = work.run(x, same, work.bias)
-        return z, work.pull(x, same, z)
+        z = work.runs([Run(x, same, work.bias)])[0]
+        return z, *work.pulls([Pull(x, same, z)])
 
     plain = layer(x) * SCALE + 1
     with tf.GradientTape() as tape:
@@ -149,3 +149,19 @@ def test_how_many_products_a_sum_has(layer, channels, terms):
     layer.build((None, *[6] * rank, channels))
     found = [linear.terms for linear in linear_maps(layer, layer.call)]
     assert found == terms
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_is_only_read_waits_for_nothing(scaled):
+    # To wait for a ReLU would keep that from being a part of the layer before.
+    _, linear = dense((7,), scaled)
+
+    @tf.function
+    def found(x):
+        work = Weights(linear, tf.nn.relu(x))
+        return work.runs([Run(work._after, same, work.bias)])
+
+    graph = found.get_concrete_function(tf.TensorSpec((None, 7))).graph
+    (relu,) = (op for op in graph.get_operations() if op.type == "Relu")
+    waiting = [op for op in graph.get_operations() if relu in op.control_inputs]
+    assert bool(waiting) == scaled  # there is a bias to be made
