@@ -26,8 +26,9 @@ BLOCK = 2 << 20
 ROWS = 8
 # With more samples than this, products are worth a copy of the block.
 FEW_SAMPLES = 8
-# Compiled loops for a kernel, each on one thread: with fewer of them sums of
-# many rows lose digits. To compile them takes 0.2 s of the first call.
+# Compiled loops for a kernel at most, one for each block if there are fewer.
+# Each runs on one thread: with fewer of them sums of many rows lose digits. To
+# compile them takes 0.2 s of the first call.
 LOOPS = 8
 
 
@@ -89,7 +90,7 @@ class DenseBlocks:
 
         def in_loops(compiled: Callable) -> list[tf.Tensor]:
             found = []
-            for part in self._parts(LOOPS):
+            for part in self._parts(min(self._blocks, LOOPS)):
                 with tf.control_dependencies(values):
                     some = [read(given, part) for given in values]
                     some += [self.kernel[part], *self._scale]
@@ -118,8 +119,10 @@ class DenseBlocks:
 
     def _copies(self, modifier: Modifier) -> int:
         """In how many blocks a kernel is copied; in one if it need not be."""
-        if modifier is same and not self._scale:
-            return 1
+        return 1 if modifier is same and not self._scale else self._blocks
+
+    @property
+    def _blocks(self) -> int:
         return -(-self.kernel.shape.num_elements() // BLOCK)
 
     def _parts(self, number: int) -> Iterator[slice]:

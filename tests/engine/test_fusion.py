@@ -26,6 +26,7 @@ METHODS = {
         m, baseline=lambda x: tf.roll(x, 1, 0)),
 }  # fmt: skip
 POOLS = {
+    "apart_large": {"pool_size": 4},
     "apart": {"pool_size": 2},
     "cropped": {"pool_size": 3},
     "overlapping": {"pool_size": 3, "strides": 2, "padding": "same"},
