@@ -91,10 +91,13 @@ class DenseBlocks:
         def in_loops(compiled: Callable) -> list[tf.Tensor]:
             found = []
             for part in self._parts(min(self._blocks, LOOPS)):
-                with tf.control_dependencies(values):
-                    some = [read(given, part) for given in values]
-                    some += [self.kernel[part], *self._scale]
-                found.append(compiled(looped, *some, modifiers=modifiers))
+                # All of the kernel: to take rows of it may be to copy.
+                made = compiled(
+                    looped, *values, tf.constant(part.start), self.kernel,
+                    *self._scale,
+                    modifiers=modifiers, rows=part.stop - part.start,
+                )  # fmt: skip
+                found.append(made)
             return [join(list(each)) for each in zip(*found, strict=True)]
 
         def with_copies() -> list[tf.Tensor]:
@@ -150,71 +153,81 @@ def _product_back(
 
 
 def _looped(
-    *tensors: tf.Tensor, modifiers: Sequence[Modifier]
+    *tensors: tf.Tensor, modifiers: Sequence[Modifier], rows: int
 ) -> list[tf.Tensor]:
-    rows = _Rows(tensors, modifiers)
+    block = _Rows(tensors, modifiers, rows)
 
     def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
         return [
             tf.matmul(tf.slice(x, [0, first], [tf.shape(x)[0], number]), kernel)
-            for x, kernel in rows.modified(first, number)
+            for x, kernel in block.modified(first, number)
         ]
 
-    def step(k: tf.Tensor, totals: list[tf.Tensor]) -> list[tf.Tensor]:
-        return _added(totals, products(k * ROWS, ROWS))
+    def step(
+        _: tf.Tensor, first: tf.Tensor, totals: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        return _added(totals, products(first, ROWS))
 
-    empty = [tf.zeros([tf.shape(x)[0], rows.columns]) for x in rows.values]
-    totals = _repeated(step, rows.steps, empty)
-    if rows.rest:
-        totals = _added(totals, products(rows.steps * ROWS, rows.rest))
-    return totals
+    empty = [tf.zeros([tf.shape(x)[0], block.columns]) for x in block.values]
+    first, totals = _repeated(step, block, empty)
+    return _added(totals, products(first, block.rest)) if block.rest else totals
 
 
 def _looped_back(
-    *tensors: tf.Tensor, modifiers: Sequence[Modifier]
+    *tensors: tf.Tensor, modifiers: Sequence[Modifier], rows: int
 ) -> list[tf.Tensor]:
-    rows = _Rows(tensors, modifiers)
+    block = _Rows(tensors, modifiers, rows)
 
     def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
         # With the kernel on the left, as it lies in memory.
         return [
             tf.matmul(kernel, given, transpose_b=True)
-            for given, kernel in rows.modified(first, number)
+            for given, kernel in block.modified(first, number)
         ]
 
-    def step(k: tf.Tensor, found: list[tf.Tensor]) -> list[tf.Tensor]:
-        made = products(k * ROWS, ROWS)
+    def step(
+        k: tf.Tensor, first: tf.Tensor, found: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        made = products(first, ROWS)
         return [
             tf.tensor_scatter_nd_update(all_rows, [[k]], [some])
             for all_rows, some in zip(found, made, strict=True)
         ]
 
-    samples = [tf.shape(given)[0] for given in rows.values]
-    empty = [tf.zeros([rows.steps, ROWS, number]) for number in samples]
+    samples = [tf.shape(given)[0] for given in block.values]
+    empty = [tf.zeros([block.steps, ROWS, number]) for number in samples]
+    first, found = _repeated(step, block, empty)
     parts = [
-        [tf.reshape(made, [rows.steps * ROWS, number])]
-        for made, number in zip(
-            _repeated(step, rows.steps, empty), samples, strict=True
-        )
+        [tf.reshape(made, [block.steps * ROWS, number])]
+        for made, number in zip(found, samples, strict=True)
     ]
-    if rows.rest:
-        last = products(rows.steps * ROWS, rows.rest)
+    if block.rest:
+        last = products(first, block.rest)
         parts = [[*some, more] for some, more in zip(parts, last, strict=True)]
     return [tf.transpose(tf.concat(some, 0)) for some in parts]
 
 
 class _Rows:
-    """What a compiled loop reads: values, a kernel, and perhaps its scale."""
+    """What a compiled loop reads of a kernel.
+
+    Args:
+        tensors: Values, the first row, the kernel, and perhaps its scale.
+        modifiers: One for each of the values.
+        rows: How many.
+    """
 
     def __init__(
-        self, tensors: Sequence[tf.Tensor], modifiers: Sequence[Modifier]
+        self,
+        tensors: Sequence[tf.Tensor],
+        modifiers: Sequence[Modifier],
+        rows: int,
     ):
         number = len(modifiers)
         self.values = tensors[:number]
-        self.kernel, *self.scale = tensors[number:]
+        self.first, self.kernel, *self.scale = tensors[number:]
         self.modifiers = modifiers
         self.columns = self.kernel.shape[1]
-        self.steps, self.rest = divmod(self.kernel.shape[0], ROWS)
+        self.steps, self.rest = divmod(rows, ROWS)
 
     def modified(
         self, first: tf.Tensor, number: int
@@ -231,16 +244,24 @@ def _added(totals: list[tf.Tensor], more: list[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _repeated(
-    step: Callable, times: int, start: list[tf.Tensor]
-) -> list[tf.Tensor]:
-    """What so many steps make, each of what was there before."""
+    step: Callable, block: _Rows, start: list[tf.Tensor]
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """What the steps of a loop make, each of what was there before.
 
-    def again(k: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return (k + 1, *step(k, list(before)))
+    Returns:
+        The row behind the last, and what there is then. The row is counted in
+        the loop: XLA compiles again for each constant that it begins with.
+    """
 
-    if not times:
-        return start
-    _, *found = tf.while_loop(
-        lambda k, *_: k < times, again, (0, *start), maximum_iterations=times
-    )
-    return found
+    def again(
+        k: tf.Tensor, first: tf.Tensor, *before: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        return (k + 1, first + ROWS, *step(k, first, list(before)))
+
+    if not block.steps:
+        return block.first, start
+    _, behind, *found = tf.while_loop(
+        lambda k, *_: k < block.steps, again, (0, block.first, *start),
+        maximum_iterations=block.steps,
+    )  # fmt: skip
+    return behind, found

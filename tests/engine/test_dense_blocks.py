@@ -115,7 +115,7 @@ def test_there_is_one_copy_at_a_time(compiles, monkeypatch):
     run, _ = traced(kernel, None, both, 2 if compiles else None)
     graph = run.get_concrete_function().graph
     if compiles:
-        graph = without_loops(graph)
+        graph = branch(graph, "else")
     products = [
         op for op in graph.get_operations() if op.type == "AddN"
     ]  # of each factor one
@@ -143,10 +143,24 @@ def test_the_kernel_itself_is_not_copied(scaled, monkeypatch):
     assert len(products) == (20 if scaled else 2)
 
 
-def without_loops(graph):
-    """What the product is made by in batches that nothing is compiled for."""
+def test_loops_read_rows_where_they_lie(monkeypatch):
+    # A part of the rows is a copy, unless a row fills cache lines.
+    monkeypatch.setattr(dense_blocks, "BLOCK", 8 * COLUMNS)
+    kernel = tf.constant(values(80, COLUMNS))
+    run, _ = traced(kernel, None, [positive], 2)
+    graph = branch(run.get_concrete_function().graph, "then")
+    sliced = [
+        op.inputs[0].shape
+        for op in graph.get_operations()
+        if op.type == "StridedSlice"
+    ]
+    assert kernel.shape not in sliced
+
+
+def branch(graph, which):
+    """What makes a product if it is compiled ("then"), and if it is not."""
     (choice, *_) = [op for op in graph.get_operations() if "If" in op.type]
-    return graph._get_function(choice.get_attr("else_branch").name).graph
+    return graph._get_function(choice.get_attr(f"{which}_branch").name).graph
 
 
 def waits_for(op, blocks):
