@@ -18,7 +18,8 @@ from keras_explain.rules.differences import (
     held,
     spread,
 )
-from keras_explain.rules.winner import Apart, Divide, spread_apart, winners
+from keras_explain.rules.windows_apart import Apart, spread_apart
+from keras_explain.rules.winner import Divide, winners
 
 # What stands for a difference of none.
 _SMALL = 1e-20
