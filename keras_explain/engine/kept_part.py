@@ -77,8 +77,8 @@ class KeptPart:
             self._function = _traced(compute, *specs)
             variables = self._function.variables
             self._read = _traced(lambda: [v.read_value() for v in variables])
-            self._print = _traced(_fingerprint, *specs)
-            self._print_all = _traced(
+            self._look_at_tensors = _traced(_fingerprint, *specs)
+            self._look_at_weights = _traced(
                 lambda: _fingerprint(*[v.read_value() for v in variables])
             )
         self.depends_on_no_more = self._is_pure()
@@ -103,23 +103,20 @@ class KeptPart:
     def results(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Returns what it makes of the tensors and the weights as they are."""
         with self._lock:
-            seen = self._weights(), _bytes(self._print(*tensors))
+            # What is held is not freed: nothing else can have its address.
+            read = [np.asarray(value) for value in self._read()]
+            if self._seen is None or _addresses(read) != _addresses(self._held):
+                weights = _bytes(self._look_at_weights())
+            else:
+                weights = self._seen[0]
+            seen = weights, _bytes(self._look_at_tensors(*tensors))
             if seen != self._seen:
-                self._results = []  # so that there are never two of them
+                # So that there are never two of them, and none of weights
+                # that are gone if it is interrupted.
+                self._seen, self._results = None, []
                 self._results = list(self._function(*tensors))
-                self._seen = seen
+            self._seen, self._held = seen, read
             return self._results
-
-    def _weights(self) -> bytes:
-        """Eight bytes for all weights."""
-        # What is held is not freed, so that nothing else has its address.
-        read = [np.asarray(value) for value in self._read()]
-        if self._seen is not None and _addresses(read) == _addresses(
-            self._held
-        ):
-            return self._seen[0]
-        self._held = read
-        return _bytes(self._print_all())
 
     def forget(self) -> None:
         """Lets the results go; they are computed again when asked for."""

@@ -139,8 +139,8 @@ def test_values_are_looked_at_only_when_a_variable_was_written():
     model = network()
     part, one = part_of(model)
     looks = []
-    look = part._print_all
-    part._print_all = lambda: looks.append(1) or look()
+    look = part._look_at_weights
+    part._look_at_weights = lambda: looks.append(1) or look()
     first = part.results([one])
     for _ in range(3):
         part.results([one])
@@ -150,6 +150,26 @@ def test_values_are_looked_at_only_when_a_variable_was_written():
     assert part.results([one])[0] is first[0]
     part.results([one])
     assert len(looks) == 2
+
+
+def test_what_failed_is_made_again():
+    variable = tf.Variable(1.0)
+
+    def compute(x):
+        with tf.control_dependencies([tf.debugging.assert_positive(variable)]):
+            return [x * variable]
+
+    one = tf.ones([1])
+    part = KeptPart(compute, [one])
+    assert part.results([one])[0] == 1
+    variable.assign(-1.0)
+    for _ in range(2):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            part.results([one])
+    variable.assign(1.0)
+    assert part.results([one])[0] == 1
+    variable.assign(2.0)
+    assert part.results([one])[0] == 2
 
 
 def test_what_is_held_is_the_memory_of_the_model():
