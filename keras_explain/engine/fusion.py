@@ -254,9 +254,9 @@ def in_one_pass(
 
 def for_few(
     rows: int,
-    looped: Callable[[Callable], tf.Tensor],
-    otherwise: Callable[[], tf.Tensor],
-) -> tf.Tensor:
+    looped: Callable[[Callable], Any],
+    otherwise: Callable[[], Any],
+) -> Any:
     """Chooses between compiled functions and operations.
 
     Args:

@@ -172,7 +172,8 @@ class _Division:
         parts = self._parts(weights, inside)
         plain = Run(inside, same, weights.bias, self.relu)
         held: tf.Tensor | list[tf.Tensor] | None = None
-        if self._holds_parts(x):
+        composed = self._holds_parts(x)
+        if composed:
             groups = self._at_work(parts)
             totals = self._sums(groups, weights.runs(self._runs(groups)))
             z, held = in_one_pass(joined, *totals, relu=self.relu)
@@ -183,7 +184,7 @@ class _Division:
             held = self._sums(groups, made, z)
         else:
             (z,) = weights.runs([plain])
-        if self._holds_parts(x) or not self._reads_output(parts):
+        if composed or not self._reads_output(parts):
             let_go(z)
 
         def backward(upstream: tf.Tensor) -> Shares:
@@ -303,8 +304,8 @@ class _Division:
                 divided_by_parts, given, z, later(held, upstream),
                 shares=tuple(group.share for group, _ in groups),
             )  # fmt: skip
-            signs = [group.sign * self.rule.epsilon for group, _ in groups]
-            found = list(zip(shares, signs, strict=True))
+            added = [group.sign * self.rule.epsilon for group, _ in groups]
+            found = list(zip(shares, added, strict=True))
         else:
             if held is None:
                 known = z if exact else None

@@ -116,10 +116,9 @@ def test_there_is_one_copy_at_a_time(compiles, monkeypatch):
     graph = run.get_concrete_function().graph
     if compiles:
         graph = branch(graph, "else")
-    products = [
-        op for op in graph.get_operations() if op.type == "AddN"
-    ]  # of each factor one
-    made = [[t.op.name for t in total.inputs] for total in products]
+    # One sum for each factor.
+    sums = [op for op in graph.get_operations() if op.type == "AddN"]
+    made = [[t.op.name for t in total.inputs] for total in sums]
     assert list(map(len, made)) == [10, 10]
     first, second = made
     copies = [*first, *second]
@@ -184,8 +183,6 @@ METHODS = {
     "deep_lift": lambda m: ke.DeepLIFT(m, rule="genomics_default",
                                        baseline=0.0),
 }  # fmt: skip
-
-
 # One for each kernel, and one more where the last rows are fewer.
 LOOKS = {
     "alpha2_beta1": 5, "gamma": 2, "excitation_backprop": 5, "deep_lift": 3,

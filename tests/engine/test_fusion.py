@@ -26,8 +26,8 @@ METHODS = {
         m, baseline=lambda x: tf.roll(x, 1, 0)),
 }  # fmt: skip
 POOLS = {
-    "apart_large": {"pool_size": 4},
     "apart": {"pool_size": 2},
+    "apart_large": {"pool_size": 4},
     "cropped": {"pool_size": 3},
     "overlapping": {"pool_size": 3, "strides": 2, "padding": "same"},
     "apart_padded": {"pool_size": 3, "padding": "same"},
