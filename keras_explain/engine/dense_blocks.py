@@ -22,8 +22,9 @@ from keras_explain.engine.terms import Modifier, same
 # Values of a kernel that are one block.
 BLOCK = 2 << 20
 # Rows that a step of a compiled loop modifies. XLA runs products of more on
-# several threads, which costs more than it brings.
-ROWS = 8
+# several threads, which costs more than it brings, but for several products
+# with several samples: there each step adds to sums as large as what it reads.
+ROWS, MORE_ROWS = 8, 64
 # With more samples than this, products are worth a copy of the block.
 FEW_SAMPLES = 8
 # Compiled loops for a kernel at most, one for each block if there are fewer.
@@ -88,14 +89,16 @@ class DenseBlocks:
         values = [factor.values for factor in factors]
         modifiers = tuple(factor.modifier for factor in factors)
 
-        def in_loops(compiled: Callable) -> list[tf.Tensor]:
+        def in_loops(compiled: Callable, samples: int) -> list[tf.Tensor]:
             found = []
+            several = samples > 1 and len(factors) > 1
             for part in self._parts(min(self._blocks, LOOPS)):
                 # All of the kernel: to take rows of it may be to copy.
                 made = compiled(
                     looped, *values, tf.constant(part.start), self.kernel,
                     *self._scale,
                     modifiers=modifiers, rows=part.stop - part.start,
+                    at_once=MORE_ROWS if several else ROWS,
                 )  # fmt: skip
                 found.append(made)
             return [join(list(each)) for each in zip(*found, strict=True)]
@@ -153,9 +156,12 @@ def _product_back(
 
 
 def _looped(
-    *tensors: tf.Tensor, modifiers: Sequence[Modifier], rows: int
+    *tensors: tf.Tensor,
+    modifiers: Sequence[Modifier],
+    rows: int,
+    at_once: int,
 ) -> list[tf.Tensor]:
-    block = _Rows(tensors, modifiers, rows)
+    block = _Rows(tensors, modifiers, rows, at_once)
 
     def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
         return [
@@ -166,7 +172,7 @@ def _looped(
     def step(
         _: tf.Tensor, first: tf.Tensor, totals: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        return _added(totals, products(first, ROWS))
+        return _added(totals, products(first, block.at_once))
 
     empty = [tf.zeros([tf.shape(x)[0], block.columns]) for x in block.values]
     first, totals = _repeated(step, block, empty)
@@ -174,9 +180,12 @@ def _looped(
 
 
 def _looped_back(
-    *tensors: tf.Tensor, modifiers: Sequence[Modifier], rows: int
+    *tensors: tf.Tensor,
+    modifiers: Sequence[Modifier],
+    rows: int,
+    at_once: int,
 ) -> list[tf.Tensor]:
-    block = _Rows(tensors, modifiers, rows)
+    block = _Rows(tensors, modifiers, rows, at_once)
 
     def products(first: tf.Tensor, number: int) -> list[tf.Tensor]:
         # With the kernel on the left, as it lies in memory.
@@ -188,17 +197,19 @@ def _looped_back(
     def step(
         k: tf.Tensor, first: tf.Tensor, found: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        made = products(first, ROWS)
+        made = products(first, block.at_once)
         return [
             tf.tensor_scatter_nd_update(all_rows, [[k]], [some])
             for all_rows, some in zip(found, made, strict=True)
         ]
 
     samples = [tf.shape(given)[0] for given in block.values]
-    empty = [tf.zeros([block.steps, ROWS, number]) for number in samples]
+    empty = [
+        tf.zeros([block.steps, block.at_once, number]) for number in samples
+    ]
     first, found = _repeated(step, block, empty)
     parts = [
-        [tf.reshape(made, [block.steps * ROWS, number])]
+        [tf.reshape(made, [block.steps * block.at_once, number])]
         for made, number in zip(found, samples, strict=True)
     ]
     if block.rest:
@@ -214,6 +225,7 @@ class _Rows:
         tensors: Values, the first row, the kernel, and perhaps its scale.
         modifiers: One for each of the values.
         rows: How many.
+        at_once: How many a step modifies.
     """
 
     def __init__(
@@ -221,13 +233,15 @@ class _Rows:
         tensors: Sequence[tf.Tensor],
         modifiers: Sequence[Modifier],
         rows: int,
+        at_once: int,
     ):
         number = len(modifiers)
         self.values = tensors[:number]
         self.first, self.kernel, *self.scale = tensors[number:]
         self.modifiers = modifiers
         self.columns = self.kernel.shape[1]
-        self.steps, self.rest = divmod(rows, ROWS)
+        self.at_once = at_once
+        self.steps, self.rest = divmod(rows, at_once)
 
     def modified(
         self, first: tf.Tensor, number: int
@@ -256,7 +270,7 @@ def _repeated(
     def again(
         k: tf.Tensor, first: tf.Tensor, *before: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        return (k + 1, first + ROWS, *step(k, first, list(before)))
+        return (k + 1, first + block.at_once, *step(k, first, list(before)))
 
     if not block.steps:
         return block.first, start

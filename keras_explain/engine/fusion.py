@@ -24,8 +24,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-# Tensors of fewer values than this are not worth compiling for.
-WORTHWHILE = 1 << 18
+# Tensors of fewer values than this are not worth compiling for: to start what
+# is compiled takes as long as a few operations on so many. A long chain of them
+# is worth it for a quarter of that.
+WORTHWHILE = 1 << 20
 # So many tensors are read in a pass, with what it absorbs.
 MOST_READ = 8
 
@@ -207,12 +209,13 @@ class Compilation:
         found = [o for part in _parts(tensor) for o in self.origins(part)]
         return found or [tensor]
 
-    def pays(self, tensors: Sequence[tf.Tensor]) -> bool:
+    def pays(self, tensors: Sequence[tf.Tensor], long: bool) -> bool:
         """Whether tensors are large, as far as their shapes are known."""
         shapes = [t.shape[1:] for t in tensors]
         known = all(shape.is_fully_defined() for shape in shapes)
         values = max(map(math.prod, shapes)) if known else 0
-        return values * (self.rows or 0) >= WORTHWHILE
+        least = WORTHWHILE // 4 if long else WORTHWHILE
+        return values * (self.rows or 0) >= least
 
 
 _CURRENT: contextvars.ContextVar[Compilation | None] = contextvars.ContextVar(
@@ -226,6 +229,7 @@ def in_one_pass(
     otherwise: Callable | None = None,
     absorbing: bool = True,
     absorbable: bool = False,
+    long: bool = False,
     **options: Any,
 ) -> Any:
     """Calls a function so that it makes one pass over memory, where it pays.
@@ -239,10 +243,12 @@ def in_one_pass(
         absorbing: Whether the pass does the work of absorbable ones before.
         absorbable: Whether passes that read the results may compute them
             again, for arithmetic that is done value by value.
+        long: Whether it is of so many operations, or needs so much memory for
+            them, that it pays for smaller tensors as well.
         options: Of the function, which can be hashed.
     """
     compilation = _CURRENT.get()
-    if compilation is None or not compilation.pays(tensors):
+    if compilation is None or not compilation.pays(tensors, long):
         return (
             otherwise(*tensors) if otherwise else function(*tensors, **options)
         )
@@ -254,7 +260,7 @@ def in_one_pass(
 
 def for_few(
     rows: int,
-    looped: Callable[[Callable], Any],
+    looped: Callable[[Callable, int], Any],
     otherwise: Callable[[], Any],
 ) -> Any:
     """Chooses between compiled functions and operations.
@@ -262,15 +268,17 @@ def for_few(
     Args:
         rows: Of how many samples the first batch is at the most, if compiled
             functions are to run for it.
-        looped: Makes the result, with what it is given to compile with:
+        looped: Makes the result, with what it is given to compile with,
             `(function, *tensors, **options)`, as in `in_one_pass` but for
-            tensors of any kind.
+            tensors of any kind, and the number of samples.
         otherwise: Makes the same, where nothing is compiled.
     """
     compilation = _CURRENT.get()
     if compilation is None or (compilation.rows or 0) > rows:
         return otherwise()
-    return compilation.choose(lambda: looped(compilation.compiled), otherwise)
+    return compilation.choose(
+        lambda: looped(compilation.compiled, compilation.rows or 0), otherwise
+    )
 
 
 def origins(tensor: tf.Tensor) -> list[tf.Tensor]:

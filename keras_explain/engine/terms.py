@@ -37,6 +37,8 @@ def none(values: tf.Tensor) -> tf.Tensor:
 
 # These do not depend on the sample: one row stands for the batch.
 CONSTANT = {ones}
+# These make `s` times as much of what is `s` times as large, for `s >= 0`.
+SCALED_ALIKE = {same, positive, negative}
 # What is known of the sign of what a modifier returns.
 _SIGNS: dict[Any, int] = {positive: 1, negative: -1, ones: 1, tf.square: 1}
 

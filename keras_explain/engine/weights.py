@@ -20,7 +20,7 @@ from keras_explain.engine.dense_blocks import DenseBlocks, Factor
 from keras_explain.engine.fusion import in_one_pass
 from keras_explain.engine.linear import LinearMap
 from keras_explain.engine.rules import pulled
-from keras_explain.engine.terms import Modifier, ones, same
+from keras_explain.engine.terms import SCALED_ALIKE, Modifier, ones, same
 
 
 class Run(NamedTuple):
@@ -65,6 +65,7 @@ class Weights:
         self.linear = linear
         self._after = after
         self._kernels: dict[Modifier, tf.Tensor] = {}
+        self._turned_kernels: dict[Modifier, tf.Tensor] = {}
         with self._waiting(linear.folds or linear.behind is not None):
             self.bias = linear.folded_bias()
             self._scale = linear.scale()
@@ -103,8 +104,9 @@ class Weights:
         relu: bool,
     ) -> tf.Tensor:
         if self._scales_output(modifier, x):
-            z = self.linear.run(x, self.linear.kernel(), None)
-            vectors = [self._scale] if bias is None else [self._scale, bias]
+            z = self.linear.run(x, self._turned(modifier), None)
+            scale = self._size(modifier)
+            vectors = [scale] if bias is None else [scale, bias]
             vectors = [self._spread(vector, z) for vector in vectors]
             return in_one_pass(_scaled, z, *vectors, relu=relu)
         if self._is_of_ones(modifier):
@@ -122,8 +124,8 @@ class Weights:
             (share,) = pulled(self._ones, [one], self._summed(given))
             return self._alike(share, self.linear.inputs)
         if self._scales_output(modifier, x):
-            kernel = self.linear.kernel()
-            given *= self._spread(self._scale, given)
+            kernel = self._turned(modifier)
+            given *= self._spread(self._size(modifier), given)
         else:
             kernel = self._kernel(modifier)
         plain = self.linear.plain
@@ -181,12 +183,38 @@ class Weights:
     def _scales_output(self, modifier: Modifier, x: tf.Tensor) -> bool:
         """Whether the scale is for the output and not for the kernel.
 
-        The kernel has to be as it is, and larger than a sample.
+        The kernel has to keep it apart, and to be larger than a sample.
         """
-        if modifier is not same or self._scale is None:
+        if modifier not in SCALED_ALIKE or self._scale is None:
             return False
         sample = x.shape[1:].num_elements() or math.inf
         return self.linear.kernel().shape.num_elements() > sample
+
+    def _size(self, modifier: Modifier) -> tf.Tensor:
+        """What the output is multiplied with, where the kernel is `_turned`."""
+        scale = cast(tf.Tensor, self._scale)
+        return scale if modifier is same else tf.abs(scale)
+
+    def _turned(self, modifier: Modifier) -> tf.Tensor:
+        """The modified kernel with no more of the scale than its sign."""
+        if modifier is same:
+            return self.linear.kernel()
+        if modifier not in self._turned_kernels:
+            with self._waiting(True):
+                self._turned_kernels[modifier] = self._turned_made(modifier)
+        return self._turned_kernels[modifier]
+
+    def _turned_made(self, modifier: Modifier) -> tf.Tensor:
+        kernel = self.linear.kernel()
+        scale = tf.reshape(self._scale, self.linear.outputs)
+        # Seldom is a scale negative, and to multiply by signs is a pass.
+        made = tf.cond(
+            tf.reduce_all(scale >= 0),
+            lambda: modifier(kernel),
+            lambda: modifier(kernel * tf.sign(scale)),
+        )
+        made.set_shape(kernel.shape)
+        return made
 
     def _blocks(self) -> DenseBlocks:
         return DenseBlocks(self.linear.kernel(), self._scale)

@@ -128,10 +128,14 @@ class _RescaleReLU(DifferenceRule):
         x, r = step.inputs[0], step.references[0]
         if step.kept.shared:
             # Absorbing nothing it holds less.
-            return [in_one_pass(_rescaled, upstream, x, r, absorbing=False)]
+            return [
+                in_one_pass(
+                    _rescaled, upstream, x, r, absorbing=False, long=True
+                )
+            ]
         # Not before both runs are there, lest something is held for it.
         x = later(x, r)
-        slope = in_one_pass(_slope, x, r, absorbing=False)
+        slope = in_one_pass(_slope, x, r, absorbing=False, long=True)
         return [upstream * slope]
 
 

@@ -222,7 +222,7 @@ class _Against(TensorRule):
             if given is None:
                 return later(tensor, relevance)
             return in_one_pass(
-                tf.nn.relu, later(given, relevance), absorbable=True
+                tf.nn.relu, later(given, relevance), absorbable=True, long=True
             )
 
         inputs = [ready(x) for x in at.inputs]

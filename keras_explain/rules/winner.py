@@ -25,11 +25,8 @@ from keras_explain.engine.rules import (
     Rule,
     TensorRule,
 )
-from keras_explain.rules.windows_apart import (
-    shared_apart,
-    shared_in_one_pass,
-    ties_apart,
-)
+from keras_explain.rules.picture_windows import Cells
+from keras_explain.rules.windows_apart import shared_apart, ties_apart
 
 # `(inputs, output, given) -> shares`: divides what is given to each maximum
 # among the inputs that are equal to it.
@@ -130,8 +127,10 @@ _WINDOW_OPTIONS = ("pool_size", "strides")
 
 
 def _each(value: Any, rank: int | None) -> Any:
-    if value is None or isinstance(value, (tuple, list)):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, (tuple, list)):
+        return tuple(value)
     return (value,) * rank if rank else value
 
 
@@ -189,14 +188,23 @@ class _Windows:
     def _in_pictures(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        options: dict[str, Any] = {"size": tuple(_each(self.size, 2))}
-        function = shared_in_one_pass
-        if not self.lie_apart:
-            function, options = _shared, {"windows": self}
         return in_one_pass(
-            function, x, output, given, otherwise=self._first_unless_tied,
-            absorbable=self.lie_apart, **options,
+            _shared, x, output, given, otherwise=self._first_unless_tied,
+            absorbable=self.lie_apart, windows=self,
         )  # fmt: skip
+
+    def shared_in_pictures(
+        self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
+    ) -> tf.Tensor:
+        """Ties share alike, by sums that would be slow as operations."""
+        size = tuple(_each(self.size, 2))
+        strides = tuple(_each(self.strides, 2) or size)
+        cells = Cells(tf.shape(output), size, strides)
+        pads, _ = self._pads(x, output)
+        padded, _ = self._padded(x, output)
+        each = cells.shared(padded, output, given)
+        won = cells.back(cells.won(cells.of(padded), output, each), padded)
+        return tf.slice(won, [before for before, _ in pads], tf.shape(x))
 
     def _first_unless_tied(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
@@ -257,6 +265,15 @@ class _Windows:
         self, x: tf.Tensor, output: tf.Tensor
     ) -> tuple[tf.Tensor, dict[int, tf.Tensor]]:
         """The padded input, and where the first places of windows end."""
+        pads, stops = self._pads(x, output)
+        if self.same:
+            x = tf.pad(x, pads, constant_values=x.dtype.min)
+        return x, stops
+
+    def _pads(
+        self, x: tf.Tensor, output: tf.Tensor
+    ) -> tuple[list[Any], dict[int, tf.Tensor]]:
+        """What is padded, and where the first places of windows end."""
         axes = _spatial(x, self.channels_first)
         size = _each(self.size, len(axes))
         strides = _each(self.strides, len(axes)) or size
@@ -268,9 +285,7 @@ class _Windows:
             missing = tf.maximum(stops[axis] - 1 + width - have, 0)
             before = missing // 2 if self.same else 0
             pads[axis] = (before, missing - before)
-        if self.same:
-            x = tf.pad(x, pads, constant_values=x.dtype.min)
-        return x, stops
+        return pads, stops
 
     def _places(self, x: tf.Tensor, output: tf.Tensor) -> list[tf.Tensor]:
         """What stands at each place of the windows, in the output's shape."""
@@ -291,7 +306,7 @@ class _Windows:
 def _shared(
     x: tf.Tensor, output: tf.Tensor, given: tf.Tensor, windows: _Windows
 ) -> tf.Tensor:
-    return windows.shared(x, output, given)
+    return windows.shared_in_pictures(x, output, given)
 
 
 def _ties(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,7 +19,8 @@ from keras_explain.rules.differences import (
     held,
     spread,
 )
-from keras_explain.rules.windows_apart import Apart, spread_apart
+from keras_explain.rules.picture_windows import Cells
+from keras_explain.rules.windows_apart import spread_apart
 from keras_explain.rules.winner import Divide, winners
 
 # What stands for a difference of none.
@@ -35,8 +37,13 @@ class WinnerDifference(DifferenceRule):
     """
 
     def prepared(self, place: Place) -> Held:
-        call = place.call
-        rule = _PlacedWinner(winners(call.operation), _window(call.operation))
+        operation = place.call.operation
+        windows = _on_pictures(operation)
+        rule = _PlacedWinner(
+            winners(operation),
+            windows,
+            windows is not None and _simple(*windows),
+        )
         return held(rule, place)
 
 
@@ -46,36 +53,74 @@ class _PlacedWinner(DifferenceRule):
 
     Attributes:
         winners: Divides what maxima are given.
-        window: Size of windows that do not overlap, of which a value is
-            spread and gathered exactly by average pooling; else `None`.
+        windows: Size and strides of windows on pictures, else `None`.
+        simple: Whether these do not overlap, and a value is spread and
+            gathered exactly by average pooling.
     """
 
     winners: Divide
-    window: tuple[int, ...] | None = None
+    windows: tuple[Any, Any] | None
+    simple: bool
 
     @property
     def reads_output(self) -> bool:  # type: ignore[override]
-        return self.window is None
+        return not self.simple
 
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
-        if self.window:
-            found = in_one_pass(
-                _in_one_pass, upstream, *step.inputs, *step.references,
-                size=self.window, otherwise=self._apart,
-            )  # fmt: skip
-            return [found]
-        y, y0 = step.output, spread(step.reference, step.output)
+        if self.simple:
+            return [self._on_pictures(self._apart, step, upstream)]
+        if self.windows is not None:
+            made = step.output, step.reference
+            return [
+                self._on_pictures(self._step_by_step, step, upstream, *made)
+            ]
         before = [
             spread(r, x)
             for x, r in zip(step.inputs, step.references, strict=True)
         ]
+        y, y0 = step.output, spread(step.reference, step.output)
+        return self._handed_on(step.inputs, before, y, y0, upstream)
+
+    def _on_pictures(
+        self,
+        otherwise: Callable,
+        step: Step,
+        upstream: tf.Tensor,
+        *made: tf.Tensor | None,
+    ) -> tf.Tensor:
+        size, strides = self.windows or ((), ())
+        return in_one_pass(
+            _in_one_pass, upstream, *step.inputs, *step.references, *made,
+            size=size, strides=strides, otherwise=otherwise, long=True,
+        )  # fmt: skip
+
+    def _handed_on(
+        self,
+        inputs: list[tf.Tensor],
+        before: list[tf.Tensor],
+        y: tf.Tensor,
+        y0: tf.Tensor,
+        upstream: tf.Tensor,
+    ) -> list[tf.Tensor]:
         up, down = _risen_and_fallen(y - y0)
-        won = self.winners(step.inputs, y, upstream * up)
+        won = self.winners(inputs, y, upstream * up)
         lost = self.winners(before, y0, upstream * down)
         return [
             (won[k] + lost[k]) / _away(x, r)
-            for k, (x, r) in enumerate(zip(step.inputs, before, strict=True))
+            for k, (x, r) in enumerate(zip(inputs, before, strict=True))
         ]
+
+    def _step_by_step(
+        self,
+        upstream: tf.Tensor,
+        x: tf.Tensor,
+        r: tf.Tensor,
+        y: tf.Tensor,
+        y0: tf.Tensor,
+    ) -> tf.Tensor:
+        """The same by one operation after the other."""
+        r, y0 = spread(r, x), spread(y0, y)
+        return self._handed_on([x], [r], y, y0, upstream)[0]
 
     def _apart(
         self, upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor
@@ -88,14 +133,17 @@ class _PlacedWinner(DifferenceRule):
         (won,) = self.winners([x], y, gained)
         if r.shape[0] == 1:
             (where,) = self.winners([r], y0, tf.ones_like(y0))
-            size = [1, *(self.window or ()), 1]
+            size = [1, *self._size(), 1]
             lost = where * spread_apart(fell, x, size)
         else:
             (lost,) = self.winners([r], y0, fell)
         return (won + lost) / _away(x, r)
 
     def _maxima(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.max_pool(x, self.window, self.window, "VALID")
+        return tf.nn.max_pool(x, self._size(), self._size(), "VALID")
+
+    def _size(self) -> tuple[int, ...]:
+        return self.windows[0] if self.windows else ()
 
 
 def _risen_and_fallen(difference: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -111,37 +159,35 @@ def _away(x: tf.Tensor, r: tf.Tensor) -> tf.Tensor:
 
 
 def _in_one_pass(
-    upstream: tf.Tensor, x: tf.Tensor, r: tf.Tensor, size: tuple[int, ...]
+    upstream: tf.Tensor,
+    x: tf.Tensor,
+    r: tf.Tensor,
+    *made: tf.Tensor,
+    size: tuple[int, ...],
+    strides: tuple[int, ...],
 ) -> tf.Tensor:
-    """The same as sums over windows, which are slow as single operations."""
-    windows = Apart(tf.shape(x), tf.shape(upstream), size)
-    x, r = windows.of(x), windows.of(r)
-    y, won = _winning(x, windows.axes)
-    y0, lost = _winning(r, windows.axes)
+    """The same by sums that would be slow as single operations."""
+    cells = Cells(tf.shape(upstream), size, strides)
+    y, y0 = made or (cells.maxima(x), cells.maxima(r))
     up, down = _risen_and_fallen(y - y0)
-    share = (won * up + lost * down) / _away(x, r)
-    return windows.back(windows.one(upstream) * share)
+    gained = cells.shared(x, y, upstream * up)
+    fell = cells.shared(r, y0, upstream * down)
+    now, before = cells.of(x), cells.of(r)
+    share = cells.won(now, y, gained) + cells.won(before, y0, fell)
+    return cells.back(share / _away(now, before), x)
 
 
-def _winning(
-    x: tf.Tensor, axes: tuple[int, ...]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The maxima of windows, and which part of them each value has won."""
-    top = tf.reduce_max(x, axes, keepdims=True)
-    equal = tf.cast(x == top, x.dtype)
-    return top, equal / tf.reduce_sum(equal, axes, keepdims=True)
-
-
-def _window(operation: Any) -> tuple[int, ...] | None:
-    """The windows of a max pooling if they are simple."""
+def _on_pictures(operation: Any) -> tuple[Any, Any] | None:
+    """Size and strides of a max pooling of pictures without padding."""
     if not isinstance(operation, keras.layers.MaxPooling2D):
         return None
-    size, strides = tuple(operation.pool_size), tuple(operation.strides)
+    if operation.padding != "valid":
+        return None
+    if operation.data_format != "channels_last":
+        return None
+    return tuple(operation.pool_size), tuple(operation.strides)
+
+
+def _simple(size: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     number = math.prod(size)
-    simple = (
-        size == strides
-        and operation.padding == "valid"
-        and operation.data_format == "channels_last"
-        and number & (number - 1) == 0
-    )
-    return size if simple else None
+    return size == strides and number & (number - 1) == 0

@@ -129,16 +129,21 @@ def test_what_is_not_known_is_not_compiled(always, rows, shape):
     np.testing.assert_array_equal(run(np.ones((3, 4), "float32")), -1)
 
 
-def test_small_tensors_are_not_compiled():
+@pytest.mark.parametrize(
+    ("size", "long", "found"),
+    [(64, True, -1), (256, False, -1), (256, True, 2), (512, False, 2)],
+)
+def test_small_tensors_are_not_compiled(size, long, found):
     compilation = Compilation(rows=8)
 
     @tf.function(autograph=False)
     def run(x):
         with compilation.tracing(x):
-            return in_one_pass(_double, x, otherwise=tf.negative, by=2.0)
+            return in_one_pass(
+                _double, x, otherwise=tf.negative, long=long, by=2.0
+            )
 
-    assert run(tf.ones([8, 64, 64]))[0, 0, 0] == -1
-    assert run(tf.ones([8, 256, 256]))[0, 0, 0] == 2
+    assert run(tf.ones([8, size, size]))[0, 0, 0] == found
 
 
 def test_outside_a_trace_nothing_is_compiled(always):

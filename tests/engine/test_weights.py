@@ -84,28 +84,35 @@ def test_no_copy_of_a_large_kernel_is_made(monkeypatch):
     assert max(t.shape.num_elements() for t in parts) <= 9
 
 
+@pytest.mark.parametrize(
+    "scale", [SCALE, np.abs(SCALE)], ids=["of_any_sign", "not_negative"]
+)
+@pytest.mark.parametrize("name", ["same", "positive", "negative", "square"])
 @pytest.mark.parametrize("size", [(8, 8, 3), (2, 2, 3)])
-def test_the_scale_goes_where_there_is_less_of_it(size):
+def test_the_scale_goes_where_there_is_less_of_it(size, name, scale):
     keras.utils.set_random_seed(0)
     layer = layers.Conv2D(4, 3, padding="same", use_bias=False)
     layer.build((None, *size))
     (linear,) = linear_maps(layer, layer.call)
-    linear = linear.then(lambda: (tf.constant(SCALE), tf.ones(4)))
+    linear = linear.then(lambda: (tf.constant(scale), tf.ones(4)))
+    modifier, slow = MODIFIERS[name]
     x = np.random.default_rng(0).normal(size=(2, *size)).astype("float32")
 
     @tf.function
     def found(x):
         work = Weights(linear, x)
-        z = work.runs([Run(x, same, work.bias)])[0]
-        return z, *work.pulls([Pull(x, same, z)])
+        z = work.runs([Run(x, modifier, work.bias)])[0]
+        return z, *work.pulls([Pull(x, modifier, z)])
 
-    plain = layer(x) * SCALE + 1
+    results = found(x)
+    layer.kernel.assign(slow(layer.kernel.numpy() * scale))
     with tf.GradientTape() as tape:
         tape.watch(at := tf.constant(x))
-        score = tf.reduce_sum(layer(at) * SCALE * tf.stop_gradient(plain))
-    z, pulled = found(x)
-    np.testing.assert_allclose(z, plain, atol=1e-4)
-    np.testing.assert_allclose(pulled, tape.gradient(score, at), atol=1e-3)
+        z = layer(at)
+        score = tf.reduce_sum(z * tf.stop_gradient(z + 1))
+    expected = z + 1, tape.gradient(score, at)
+    for mine, theirs in zip(results, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
     graph = found.get_concrete_function(tf.TensorSpec((None, *size))).graph
     scaled = [
         op.outputs[0].shape.rank == 4 and op.outputs[0].shape[0] == 3
@@ -113,7 +120,7 @@ def test_the_scale_goes_where_there_is_less_of_it(size):
         if op.type == "Mul"
     ]
     # The kernel has 108 values, a sample 192 or 12.
-    assert any(scaled) == (size == (8, 8, 3))
+    assert any(scaled) == (size == (8, 8, 3) or name == "square")
 
 
 @pytest.mark.parametrize("relu", [False, True])
