@@ -221,6 +221,7 @@ class _Against(TensorRule):
             given = positive_part_of(tensor) if self.kept.shared else None
             if given is None:
                 return later(tensor, relevance)
+            # For long passes to absorb.
             return in_one_pass(
                 tf.nn.relu, later(given, relevance), absorbable=True, long=True
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -100,16 +101,8 @@ class Cells:
         return [number * stride for number, stride in pairs]
 
     def _places(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """What stands at each place of the windows."""
-        down, right = self.strides
-        rows, columns = (
-            (number - 1) * stride + 1
-            for number, stride in zip(self._windows, self.strides, strict=True)
-        )
-        return [
-            x[:, i : i + rows : down, j : j + columns : right]
-            for i, j in itertools.product(*map(range, self.size))
-        ]
+        return places(x, {1: self._windows[0], 2: self._windows[1]},
+                      self.size, self.strides)  # fmt: skip
 
     def _moved(self, values: tf.Tensor, down: int, right: int) -> tf.Tensor:
         """For each cell the window that begins some cells before it."""
@@ -129,6 +122,32 @@ class Cells:
         )
         inside = np.outer(*along).astype("float32")
         return inside[None, None, :, None, :, None]
+
+
+def places(
+    x: tf.Tensor,
+    number: dict[int, tf.Tensor],
+    size: Sequence[int],
+    strides: Sequence[int],
+) -> list[tf.Tensor]:
+    """What stands at each place of windows.
+
+    Args:
+        x: What they lie on.
+        number: How many windows there are, along each axis that they have.
+        size: Of a window, along these.
+        strides: From one window to the next.
+    """
+    found = []
+    for start in itertools.product(*map(range, size)):
+        window = [slice(None)] * x.shape.rank
+        for (axis, windows), first, stride in zip(
+            number.items(), start, strides, strict=True
+        ):
+            stop = first + (windows - 1) * stride + 1
+            window[axis] = slice(first, stop, stride)
+        found.append(x[tuple(window)])
+    return found
 
 
 def _equal(x: tf.Tensor, top: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

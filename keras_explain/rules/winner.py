@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from keras_explain.engine.rules import (
     Rule,
     TensorRule,
 )
-from keras_explain.rules.picture_windows import Cells
+from keras_explain.rules.picture_windows import Cells, places
 from keras_explain.rules.windows_apart import shared_apart, ties_apart
 
 # `(inputs, output, given) -> shares`: divides what is given to each maximum
@@ -197,11 +196,10 @@ class _Windows:
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
         """Ties share alike, by sums that would be slow as operations."""
-        size = tuple(_each(self.size, 2))
-        strides = tuple(_each(self.strides, 2) or size)
+        size, strides = self._each_axis(2)
         cells = Cells(tf.shape(output), size, strides)
-        pads, _ = self._pads(x, output)
-        padded, _ = self._padded(x, output)
+        pads = self._pads(x, output)
+        padded = self._padded(x, pads)
         each = cells.shared(padded, output, given)
         won = cells.back(cells.won(cells.of(padded), output, each), padded)
         return tf.slice(won, [before for before, _ in pads], tf.shape(x))
@@ -214,9 +212,8 @@ class _Windows:
         The op's own gradient gives everything to the first of them.
         """
         x = tf.identity(x)
-        size = [1, *_each(self.size, 2), 1]
-        strides = [1, *(_each(self.strides, 2) or _each(self.size, 2)), 1]
-        padded, _ = self._padded(x, output)
+        size, strides = ([1, *each, 1] for each in self._each_axis(2))
+        padded = self._padded(x, self._pads(x, output))
 
         def pool(values: tf.Tensor) -> tf.Tensor:
             return tf.nn.max_pool2d(values, size, strides, "VALID")
@@ -226,7 +223,7 @@ class _Windows:
         if size == strides:
             tied = ties_apart(pool, padded, top, given)
         else:
-            tied = _ties(pool, padded, top, given, self._covered(x, output))
+            tied = _ties(pool, padded, top, given, self._covered(output))
 
         def shared() -> tf.Tensor:
             number = math.prod(size)
@@ -241,66 +238,58 @@ class _Windows:
     @property
     def lie_apart(self) -> bool:
         """Whether windows on pictures lie side by side."""
-        size = tuple(_each(self.size, 2))
-        return not self.same and size == tuple(_each(self.strides, 2) or size)
+        size, strides = self._each_axis(2)
+        return not self.same and size == strides
 
     def shared(
         self, x: tf.Tensor, output: tf.Tensor, given: tf.Tensor
     ) -> tf.Tensor:
-        places = self._places(x, output)
-        equal = [tf.cast(place == output, given.dtype) for place in places]
+        found = self._places(x, output)
+        equal = [tf.cast(place == output, given.dtype) for place in found]
         each = given / tf.add_n(equal)
-        return tf.gradients(places, x, [e * each for e in equal])[0]
+        return tf.gradients(found, x, [e * each for e in equal])[0]
 
-    def _covered(self, x: tf.Tensor, output: tf.Tensor) -> tuple[slice, ...]:
+    def _each_axis(self, rank: int) -> tuple[Any, Any]:
+        """Size and strides along each axis of space."""
+        size = _each(self.size, rank)
+        return size, _each(self.strides, rank) or size
+
+    def _number(self, output: tf.Tensor) -> dict[int, tf.Tensor]:
+        """How many windows there are along each axis of space."""
+        axes = _spatial(output, self.channels_first)
+        return {axis: tf.shape(output)[axis] for axis in axes}
+
+    def _covered(self, output: tf.Tensor) -> tuple[slice, ...]:
         """The part of the padded input that the windows cover."""
-        x, stops = self._padded(x, output)
-        size = _each(self.size, len(stops))
-        window = [slice(None)] * x.shape.rank
-        for (axis, stop), width in zip(stops.items(), size, strict=True):
-            window[axis] = slice(0, stop - 1 + width)
+        number = self._number(output)
+        window = [slice(None)] * output.shape.rank
+        for (axis, windows), width, stride in zip(
+            number.items(), *self._each_axis(len(number)), strict=True
+        ):
+            window[axis] = slice(0, (windows - 1) * stride + width)
         return tuple(window)
 
-    def _padded(
-        self, x: tf.Tensor, output: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[int, tf.Tensor]]:
-        """The padded input, and where the first places of windows end."""
-        pads, stops = self._pads(x, output)
-        if self.same:
-            x = tf.pad(x, pads, constant_values=x.dtype.min)
-        return x, stops
+    def _padded(self, x: tf.Tensor, pads: list[Any]) -> tf.Tensor:
+        return tf.pad(x, pads, constant_values=x.dtype.min) if self.same else x
 
-    def _pads(
-        self, x: tf.Tensor, output: tf.Tensor
-    ) -> tuple[list[Any], dict[int, tf.Tensor]]:
-        """What is padded, and where the first places of windows end."""
-        axes = _spatial(x, self.channels_first)
-        size = _each(self.size, len(axes))
-        strides = _each(self.strides, len(axes)) or size
+    def _pads(self, x: tf.Tensor, output: tf.Tensor) -> list[Any]:
+        """What is padded before and behind, along each axis of the input."""
+        number = self._number(output)
         pads: list[Any] = [(0, 0)] * x.shape.rank
-        stops = {}
-        for axis, width, stride in zip(axes, size, strides, strict=True):
-            have, number = tf.shape(x)[axis], tf.shape(output)[axis]
-            stops[axis] = (number - 1) * stride + 1
-            missing = tf.maximum(stops[axis] - 1 + width - have, 0)
+        for (axis, windows), width, stride in zip(
+            number.items(), *self._each_axis(len(number)), strict=True
+        ):
+            reach = (windows - 1) * stride + width
+            missing = tf.maximum(reach - tf.shape(x)[axis], 0)
             before = missing // 2 if self.same else 0
             pads[axis] = (before, missing - before)
-        return pads, stops
+        return pads
 
     def _places(self, x: tf.Tensor, output: tf.Tensor) -> list[tf.Tensor]:
         """What stands at each place of the windows, in the output's shape."""
-        x, stops = self._padded(x, output)
-        size = _each(self.size, len(stops))
-        strides = _each(self.strides, len(stops)) or size
-        places = []
-        for start in itertools.product(*map(range, size)):
-            window = [slice(None)] * x.shape.rank
-            for (axis, stop), first, stride in zip(
-                stops.items(), start, strides, strict=True
-            ):
-                window[axis] = slice(first, first + stop, stride)
-            places.append(x[tuple(window)])
-        return places
+        number = self._number(output)
+        padded = self._padded(x, self._pads(x, output))
+        return places(padded, number, *self._each_axis(len(number)))
 
 
 def _shared(

@@ -38,12 +38,7 @@ class WinnerDifference(DifferenceRule):
 
     def prepared(self, place: Place) -> Held:
         operation = place.call.operation
-        windows = _on_pictures(operation)
-        rule = _PlacedWinner(
-            winners(operation),
-            windows,
-            windows is not None and _simple(*windows),
-        )
+        rule = _PlacedWinner(winners(operation), *_on_pictures(operation))
         return held(rule, place)
 
 
@@ -53,14 +48,22 @@ class _PlacedWinner(DifferenceRule):
 
     Attributes:
         winners: Divides what maxima are given.
-        windows: Size and strides of windows on pictures, else `None`.
-        simple: Whether these do not overlap, and a value is spread and
-            gathered exactly by average pooling.
+        size, strides: Those of windows on pictures without padding.
     """
 
     winners: Divide
-    windows: tuple[Any, Any] | None
-    simple: bool
+    size: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+    @property
+    def simple(self) -> bool:
+        """Whether windows lie side by side, of two to some power of places.
+
+        Then average pooling spreads and gathers their values exactly.
+        """
+        number = math.prod(self.size)
+        apart = bool(self.size) and self.size == self.strides
+        return apart and number & (number - 1) == 0
 
     @property
     def reads_output(self) -> bool:  # type: ignore[override]
@@ -69,7 +72,7 @@ class _PlacedWinner(DifferenceRule):
     def multiply(self, step: Step, upstream: tf.Tensor) -> list[Any]:
         if self.simple:
             return [self._on_pictures(self._apart, step, upstream)]
-        if self.windows is not None:
+        if self.size:
             made = step.output, step.reference
             return [
                 self._on_pictures(self._step_by_step, step, upstream, *made)
@@ -88,10 +91,10 @@ class _PlacedWinner(DifferenceRule):
         upstream: tf.Tensor,
         *made: tf.Tensor | None,
     ) -> tf.Tensor:
-        size, strides = self.windows or ((), ())
         return in_one_pass(
             _in_one_pass, upstream, *step.inputs, *step.references, *made,
-            size=size, strides=strides, otherwise=otherwise, long=True,
+            size=self.size, strides=self.strides, otherwise=otherwise,
+            long=True,
         )  # fmt: skip
 
     def _handed_on(
@@ -133,17 +136,14 @@ class _PlacedWinner(DifferenceRule):
         (won,) = self.winners([x], y, gained)
         if r.shape[0] == 1:
             (where,) = self.winners([r], y0, tf.ones_like(y0))
-            size = [1, *self._size(), 1]
+            size = [1, *self.size, 1]
             lost = where * spread_apart(fell, x, size)
         else:
             (lost,) = self.winners([r], y0, fell)
         return (won + lost) / _away(x, r)
 
     def _maxima(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.max_pool(x, self._size(), self._size(), "VALID")
-
-    def _size(self) -> tuple[int, ...]:
-        return self.windows[0] if self.windows else ()
+        return tf.nn.max_pool(x, self.size, self.size, "VALID")
 
 
 def _risen_and_fallen(difference: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -177,17 +177,12 @@ def _in_one_pass(
     return cells.back(share / _away(now, before), x)
 
 
-def _on_pictures(operation: Any) -> tuple[Any, Any] | None:
-    """Size and strides of a max pooling of pictures without padding."""
+def _on_pictures(operation: Any) -> list[tuple[int, ...]]:
+    """Size and strides of a max pooling of pictures, if that has no padding."""
     if not isinstance(operation, keras.layers.MaxPooling2D):
-        return None
+        return []
     if operation.padding != "valid":
-        return None
+        return []
     if operation.data_format != "channels_last":
-        return None
-    return tuple(operation.pool_size), tuple(operation.strides)
-
-
-def _simple(size: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    number = math.prod(size)
-    return size == strides and number & (number - 1) == 0
+        return []
+    return [tuple(operation.pool_size), tuple(operation.strides)]
